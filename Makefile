@@ -1,0 +1,64 @@
+# Every target sets up what it needs, once, in .venv. Start with: make demo
+PYTHON ?= python3
+BIN := .venv/bin
+META := settings.ini setup.py pyproject.toml
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-input
+# Two processor threads unless told otherwise; idle ones sleep, so that the notebook's page stays quick.
+export OMP_NUM_THREADS ?= 2
+export OMP_WAIT_POLICY ?= PASSIVE
+ROOT_FLAG := $(shell [ "$$(id -u)" = 0 ] && echo --allow-root)
+
+.PHONY: help demo lab test export readme fresh clean
+
+help: ## this list
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
+
+demo: .venv/.setup-core ## cluster images in a terminal, from start to report
+	$(BIN)/dcacn demo $(DEMO_ARGS)
+
+lab: .venv/.setup-lab ## open the course in JupyterLab
+	$(BIN)/jupyter lab $(ROOT_FLAG) $(LAB_ARGS) nbs/tutorials/01_quickstart.ipynb
+
+test: .venv/.setup-dev ## every notebook and test, with coverage
+	MPLBACKEND=Agg $(BIN)/python -m pytest --durations=15 --cov=dcacn_nb --cov-fail-under=90 $(TEST_ARGS)
+
+export: .venv/.setup-dev ## notebooks to modules, and notebooks without noise
+	$(BIN)/nbdev-export
+	$(BIN)/nbdev-clean
+
+# Cells tagged `hide` or starting with `#| hide` stay out; links are made relative to the root instead of nbs/.
+readme: .venv/.setup-dev ## README.md from nbs/index.ipynb
+	$(BIN)/jupyter nbconvert --log-level=WARN --to markdown --output-dir . --output README \
+	  --TagRemovePreprocessor.enabled=True --TagRemovePreprocessor.remove_cell_tags=hide \
+	  --RegexRemovePreprocessor.patterns='#\| *hide' nbs/index.ipynb
+	sed -E -e 's#\]\((tutorials/|[0-9][0-9]_)#](nbs/\1#g' -e 's#\]\(\.\./#](#g' README.md > .README.tmp
+	mv .README.tmp README.md
+
+fresh: ## fail if modules, notebooks or README are not what the notebooks make
+	$(MAKE) export readme
+	git diff --exit-code -- nbs dcacn_nb README.md
+	test -z "$$(git ls-files --others --exclude-standard -- nbs dcacn_nb README.md README_files)"
+
+clean: ## remove what was built (.venv, data and runs stay)
+	rm -rf build dist *.egg-info .pytest_cache .coverage .coverage.* htmlcov artifacts _proc _docs .README.tmp
+	find dcacn_nb nbs tests -name __pycache__ -prune -exec rm -rf {} +
+	find nbs -name .ipynb_checkpoints -prune -exec rm -rf {} +
+
+.venv/.created:
+	@$(PYTHON) -c 'import sys; v = "%d.%d" % sys.version_info[:2]; sys.exit(0 if sys.version_info >= (3, 10) else "dcacn_nb needs Python 3.10 or newer, but $(PYTHON) is " + v + "; try: make PYTHON=python3.12 ...")'
+	@[ -x $(BIN)/pip ] || $(PYTHON) -m venv .venv || { echo "No virtual environment could be made; on Debian or Ubuntu: apt-get install python3-venv"; exit 1; }
+	@touch $@
+
+.venv/.setup-core: .venv/.created $(META)
+	@echo "Setting up .venv; PyTorch is large: the first time takes several minutes."
+	$(PIP) -e '.[compare]'
+	@touch $@
+
+.venv/.setup-lab: .venv/.setup-core
+	$(PIP) -e '.[lab]'
+	@touch $@
+
+.venv/.setup-dev: .venv/.created $(META)
+	@echo "Setting up .venv for development; PyTorch is large: the first time takes several minutes."
+	$(PIP) -e '.[dev]'
+	@touch $@ .venv/.setup-core .venv/.setup-lab

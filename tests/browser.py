@@ -1,0 +1,147 @@
+"Drive a real JupyterLab: start it, open a notebook, run it, and read what the page then holds."
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from project import ROOT
+
+SETTINGS = {
+    "@jupyterlab/apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
+    # Without this, cells out of sight are not in the page, and a picture of the whole notebook cannot be taken.
+    "@jupyterlab/notebook-extension/tracker": {"windowingMode": "none"},
+}
+OPEN = """async path => {
+  const app = window.jupyterapp;
+  await app.restored;
+  const panel = await app.commands.execute('docmanager:open', {path, factory: 'Notebook'});
+  await panel.context.ready;
+  await panel.sessionContext.ready;
+  await panel.sessionContext.session.kernel.info;  // before this, running cells asks for a kernel and waits for ever
+  window.testPanel = panel;
+}"""
+STATE = """() => {
+  const panel = window.testPanel, cells = panel.content.widgets.filter(c => c.model.type === 'code' && c.model.sharedModel.source.trim());
+  const outputs = cells.flatMap(c => c.model.outputs.toJSON());
+  return {
+    waiting: cells.filter(c => c.model.executionCount === null).length,
+    errors: outputs.filter(o => o.output_type === 'error').map(o => `${o.ename}: ${o.evalue}`),
+    status: panel.sessionContext.session.kernel.status,
+    cells: cells.length,
+    outputs: outputs.length,
+  };
+}"""
+
+
+def find_browser(playwright) -> "str | None":
+    "Path of a Chromium or Chrome: one named in CHROMIUM, one on PATH, or playwright's own."
+    named = os.environ.get("CHROMIUM")
+    on_path = (shutil.which(n) for n in ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"))
+    own = playwright.chromium.executable_path
+    return named or next(filter(None, on_path), None) or (own if Path(own).exists() else None)
+
+
+def free_port() -> int:
+    "A port nobody listens on just now."
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+class JupyterLab:
+    "A JupyterLab server in folders of its own: `root` holds the notebooks, nothing of the user's is read or written."
+
+    def __init__(self, folder: Path):
+        self.folder, self.root = folder, folder / "root"
+        self.root.mkdir()
+        self.port, self.token = free_port(), secrets.token_hex(16)
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.process = None
+
+    def environment(self) -> "dict[str, str]":
+        "This process's environment with every Jupyter folder moved into `folder`."
+        for plugin, values in SETTINGS.items():
+            path = self.folder / "settings" / f"{plugin}.jupyterlab-settings"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(values))
+        own = {name: str(self.folder / name.lower()) for name in
+               ("HOME", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTERLAB_WORKSPACES_DIR", "IPYTHONDIR")}
+        for path in own.values():
+            Path(path).mkdir(exist_ok=True)
+        env = {k: v for k, v in os.environ.items() if not k.startswith("JUPYTER") and k != "MPLBACKEND"}
+        return {**env, **own, "JUPYTERLAB_SETTINGS_DIR": str(self.folder / "settings"), "PYTHONPATH": str(ROOT)}
+
+    def start(self, seconds: float = 90) -> None:
+        "Start the server and wait until it answers."
+        command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--expose-app-in-browser", "--ip=127.0.0.1",
+                   f"--port={self.port}", "--ServerApp.port_retries=0", f"--IdentityProvider.token={self.token}",
+                   f"--ServerApp.root_dir={self.root}", "--LabApp.extension_manager=readonly"]
+        if os.geteuid() == 0:
+            command.append("--allow-root")
+        self.log = open(self.folder / "lab.log", "w")
+        self.process = subprocess.Popen(command, env=self.environment(), stdout=self.log, stderr=subprocess.STDOUT, cwd=self.root)
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and self.process.poll() is None:
+            try:
+                with urllib.request.urlopen(f"{self.url}/api/status?token={self.token}", timeout=5):
+                    return
+            except (urllib.error.URLError, OSError):
+                time.sleep(0.3)
+        self.stop()
+        raise RuntimeError(f"JupyterLab did not answer in {seconds} s:\n{(self.folder / 'lab.log').read_text()[-3000:]}")
+
+    def stop(self) -> None:
+        "Stop the server; it takes its kernels with it."
+        if self.process and self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        self.log.close()
+
+    def open(self, page, path: str) -> None:
+        "Open the notebook at `path` (relative to `root`) and wait for its kernel."
+        page.goto(f"{self.url}/lab?token={self.token}")
+        page.wait_for_function("() => window.jupyterapp", timeout=90_000)
+        page.evaluate(OPEN, path)
+
+
+def run_all(page, seconds: float = 300) -> dict:
+    "Run every cell of the open notebook; return its state once all have run, or once one has failed."
+    page.evaluate("() => { window.testPanel && window.jupyterapp.commands.execute('notebook:run-all-cells'); }")
+    return wait_for_cells(page, seconds)
+
+
+def wait_for_cells(page, seconds: float = 300) -> dict:
+    "Wait until every code cell has a number and the kernel rests, or until there is an error."
+    end = time.monotonic() + seconds
+    state = page.evaluate(STATE)
+    while time.monotonic() < end:
+        page.wait_for_timeout(300)
+        state = page.evaluate(STATE)
+        if state["status"] == "idle" and (state["errors"] or not state["waiting"]):
+            return state
+    raise TimeoutError(f"the notebook did not finish in {seconds} s: {state}")
+
+
+def save(page) -> None:
+    "Save the open notebook, as a user would."
+    page.evaluate("() => window.testPanel.context.save()")
+
+
+def picture(page, path: Path) -> None:
+    "Save a picture of the whole notebook: the window is made as tall as it needs (at most 8000 pixels)."
+    height = page.evaluate("() => Math.max(...[...document.querySelectorAll('.jp-WindowedPanel-outer')].map(e => e.scrollHeight))")
+    page.set_viewport_size({"width": 1280, "height": int(min(max(height + 150, 900), 8000))})
+    page.wait_for_timeout(700)
+    page.screenshot(path=str(path))
+    page.set_viewport_size({"width": 1280, "height": 900})

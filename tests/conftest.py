@@ -1,0 +1,70 @@
+"Settings that must stand before torch or matplotlib is first imported, and the browser fixtures."
+import os
+import tempfile
+
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ["MPLBACKEND"] = "Agg"
+if "DCACN_CACHE" not in os.environ:
+    _cache = tempfile.TemporaryDirectory(prefix="dcacn-cache-")  # removed when the process ends
+    os.environ["DCACN_CACHE"] = _cache.name
+
+import pytest
+
+from browser import JupyterLab, find_browser
+from project import ROOT
+
+
+@pytest.fixture(autouse=True)
+def _few_threads():
+    "Keep torch to the threads asked for, whatever an earlier test set (only once torch is there)."
+    import sys
+
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+    yield
+
+
+@pytest.fixture(scope="session")
+def artifacts():
+    "Folder for screenshots, ignored by git."
+    folder = ROOT / "artifacts"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    "A running Chromium, or a skip that says why."
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install -e '.[dev]'")
+    with sync_api.sync_playwright() as playwright:
+        path = find_browser(playwright)
+        if path is None:
+            pytest.skip("no browser: neither chromium nor google-chrome is on PATH, and playwright has none of its own")
+        flags = ["--disable-background-networking", "--disable-component-update", "--no-first-run", "--disable-dev-shm-usage"]
+        if os.geteuid() == 0:
+            flags.append("--no-sandbox")  # Chromium's sandbox refuses to run as root
+        browser = playwright.chromium.launch(executable_path=path, args=flags)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def lab(chromium, tmp_path_factory):
+    "A JupyterLab of its own, on a free port of this machine, with empty settings; stopped at the end."
+    server = JupyterLab(tmp_path_factory.mktemp("lab"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def page(chromium):
+    "A fresh browser page that remembers what its console complained about (`page.complaints`)."
+    context = chromium.new_context(viewport={"width": 1280, "height": 900})
+    tab = context.new_page()
+    tab.complaints = []
+    tab.on("console", lambda message: message.type == "error" and tab.complaints.append(message.text))
+    tab.on("pageerror", lambda error: tab.complaints.append(str(error)))
+    yield tab
+    context.close()

@@ -1,0 +1,56 @@
+"Every notebook runs from top to bottom, in this process, so that what it runs counts towards coverage."
+import os
+import signal
+
+import matplotlib.pyplot as plt
+import pytest
+from nbdev.config import get_config
+from nbdev.test import test_nb as run_notebook  # under another name: pytest collects what starts with `test_`
+
+from project import ROOT, notebooks
+
+SKIP_FLAGS = get_config(ROOT).tst_flags
+SKIP_FLAGS = SKIP_FLAGS.split() if isinstance(SKIP_FLAGS, str) else list(SKIP_FLAGS)
+
+
+def beside(path):
+    "What lies in a notebook's folder, apart from notebooks and caches."
+    return {p.name for p in path.parent.iterdir() if p.suffix != ".ipynb" and not p.name.startswith((".", "__"))}
+
+
+def execute(path):
+    "Run a notebook under nbdev; leave the process as it was (nbdev takes over Ctrl-C and sys.path)."
+    import sys
+
+    handler, sys_path, folder = signal.getsignal(signal.SIGINT), list(sys.path), os.getcwd()
+    try:
+        passed, _ = run_notebook(path, skip_flags=SKIP_FLAGS, basepath=ROOT)
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        sys.path[:] = sys_path
+        os.chdir(folder)
+        plt.close("all")
+    return passed
+
+
+@pytest.mark.parametrize("path", notebooks(), ids=lambda p: p.relative_to(ROOT / "nbs").as_posix())
+def test_notebook(path, capfd):
+    "No cell raises, and nothing is left behind in the folder of the notebooks."
+    before = beside(path)
+    passed = execute(path)
+    assert passed, f"a cell of {path.relative_to(ROOT)} failed:\n{capfd.readouterr().err}"
+    assert beside(path) - before == set(), "the notebook leaves files in its folder; write them to a temporary one"
+
+
+def test_failing_notebook_is_caught(tmp_path, capfd):
+    "A false assertion in a cell fails the run, its message is shown, and cells flagged `slow` are left out."
+    import nbformat
+
+    shell = {"kernelspec": {"name": "python3", "display_name": "python3", "language": "python"}}
+    for name, cells in {"good": ["x = 1", "#| slow\nraise SystemError", "assert x == 1"], "bad": ["x = 1", "assert x == 2, 'seen'"]}.items():
+        nb = nbformat.v4.new_notebook(metadata=shell, cells=[nbformat.v4.new_code_cell(c) for c in cells])
+        nbformat.write(nb, tmp_path / f"{name}.ipynb")
+    (tmp_path / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text())
+    assert execute(tmp_path / "good.ipynb")
+    assert not execute(tmp_path / "bad.ipynb")
+    assert "seen" in capfd.readouterr().err
