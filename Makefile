@@ -29,7 +29,7 @@ export: .venv/.setup-dev ## notebooks to modules, and notebooks without noise
 # Cells tagged `hide` or starting with `#| hide` stay out; links are made relative to the root instead of nbs/.
 readme: .venv/.setup-dev ## README.md from nbs/index.ipynb
 	$(BIN)/jupyter nbconvert --log-level=WARN --to markdown --output-dir . --output README \
-	  --TagRemovePreprocessor.enabled=True --TagRemovePreprocessor.remove_cell_tags=hide \
+	  --TagRemovePreprocessor.enabled=True --TagRemovePreprocessor.remove_cell_tags='["hide"]' \
 	  --RegexRemovePreprocessor.patterns='#\| *hide' nbs/index.ipynb
 	sed -E -e 's#\]\((tutorials/|[0-9][0-9]_)#](nbs/\1#g' -e 's#\]\(\.\./#](#g' README.md > .README.tmp
 	mv .README.tmp README.md

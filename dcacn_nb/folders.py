@@ -11,9 +11,11 @@ __all__ = ['log', 'IMAGE_SUFFIXES', 'SPLIT_NAMES', 'UNREADABLE', 'Listing', 'lis
 import hashlib
 import json
 import logging
+import math
 import os
 import shutil
 import struct
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -136,7 +138,7 @@ def is_grey(
 ) -> bool: # judged by the file's mode: an RGB file of grey pixels counts as colour
     "Whether a file stores grey values (bilevel, grey, grey with alpha, 16 bit, float, or a palette of greys)."
     if image.mode == "P":
-        palette = np.frombuffer(image.palette.tobytes() if image.palette.mode == "RGB" else b"\0\1\0", np.uint8).reshape(-1, 3)
+        palette = np.reshape(image.getpalette("RGB"), (-1, 3))  # decodes the file: palettes are rare, and small
         return bool((palette == palette[:, :1]).all())
     return image.mode in ("1", "L", "LA", "La", "I", "F") or image.mode.startswith("I;16")
 
@@ -276,8 +278,9 @@ def _new_array(target: "Path | None", shape: tuple) -> Iterator[np.ndarray]:
     if target is None:
         yield np.zeros(shape, np.uint8)
         return
-    _check_room(target.parent, int(np.prod(shape)))
-    work = Path(mkdtemp(dir=target.parent, prefix=f".{target.stem[:12]}-"))
+    _sweep(target.parent)
+    _check_room(target.parent, math.prod(shape))
+    work = Path(mkdtemp(dir=target.parent, prefix=".part-"))
     try:
         array = np.lib.format.open_memmap(work / "part.npy", "w+", np.uint8, shape)
         yield array
@@ -285,6 +288,16 @@ def _new_array(target: "Path | None", shape: tuple) -> Iterator[np.ndarray]:
         os.replace(work / "part.npy", target)
     finally:  # also on Ctrl-C; only a killed process leaves its work folder, which nobody reads
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _sweep(folder: Path) -> None:
+    "Remove what killed processes left more than a day ago."
+    for work in folder.glob(".part-*"):
+        try:
+            if time.time() - work.stat().st_mtime > 86400:
+                shutil.rmtree(work, ignore_errors=True)
+        except FileNotFoundError:
+            continue  # another process swept it
 
 
 def _check_room(folder: Path, size: int) -> None:

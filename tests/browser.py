@@ -110,7 +110,7 @@ class JupyterLab:
 
     def open(self, page, path: str) -> None:
         "Open the notebook at `path` (relative to `root`) and wait for its kernel."
-        page.goto(f"{self.url}/lab?token={self.token}")
+        page.goto(f"{self.url}/lab?token={self.token}&reset")  # reset: no tabs of an earlier test
         page.wait_for_function("() => window.jupyterapp", timeout=90_000)
         page.evaluate(OPEN, path)
 

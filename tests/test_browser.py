@@ -35,7 +35,7 @@ def test_live_widget_appears(lab, page, artifacts):
     "Widgets render in this Lab: a button is there, can be pressed, and Python hears of it."
     write_notebook(
         lab.root / "widget.ipynb",
-        "import ipywidgets\nfrom IPython.display import display\npressed = []",
+        "import ipywidgets\nfrom IPython.display import display",
         "button = ipywidgets.Button(description='press me')\nlabel = ipywidgets.Label('waiting')\n"
         "button.on_click(lambda _: setattr(label, 'value', 'heard'))\ndisplay(ipywidgets.VBox([button, label]))",
     )
