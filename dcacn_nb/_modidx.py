@@ -189,6 +189,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                 'dcacn_nb.model.ClusterNet.forward': ('model.html#clusternet.forward', 'dcacn_nb/model.py'),
                                 'dcacn_nb.model.Outputs': ('model.html#outputs', 'dcacn_nb/model.py'),
                                 'dcacn_nb.model._full': ('model.html#_full', 'dcacn_nb/model.py'),
+                                'dcacn_nb.model.architecture': ('model.html#architecture', 'dcacn_nb/model.py'),
+                                'dcacn_nb.model.draw_network': ('model.html#draw_network', 'dcacn_nb/model.py'),
                                 'dcacn_nb.model.head': ('model.html#head', 'dcacn_nb/model.py')},
             'dcacn_nb.runlog': { 'dcacn_nb.runlog.RunLog': ('runlog.html#runlog', 'dcacn_nb/runlog.py'),
                                  'dcacn_nb.runlog.RunLog.__call__': ('runlog.html#runlog.__call__', 'dcacn_nb/runlog.py'),

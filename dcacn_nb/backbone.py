@@ -8,6 +8,7 @@ __all__ = ['AttentionBasicBlock', 'AttentionBottleneck', 'choose_stem', 'Backbon
            'blank_figure', 'draw_encoder', 'draw_block']
 
 # %% ../nbs/21_backbone.ipynb #23e84c3c
+import math
 from typing import NamedTuple
 
 import torch
@@ -153,8 +154,8 @@ def resnet18(
     norm: bool = True, # BatchNorm in the spatial attention
 ) -> Backbone: # num_features = 8 * width
     "ResNet-18 (2, 2, 2, 2 basic blocks) with CBAM in every block."
-    knobs = dict(reduction=reduction, kernel_size=kernel_size, norm=norm)
-    return _resnet((BasicBlock, AttentionBasicBlock), [2, 2, 2, 2], attention, stem, width, in_channels, image_size, **knobs)
+    return _resnet((BasicBlock, AttentionBasicBlock), [2, 2, 2, 2], attention, stem, width, in_channels, image_size,
+                   reduction=reduction, kernel_size=kernel_size, norm=norm)
 
 
 def resnet34(
@@ -168,8 +169,8 @@ def resnet34(
     norm: bool = True, # BatchNorm in the spatial attention
 ) -> Backbone: # num_features = 8 * width
     "ResNet-34 (3, 4, 6, 3 basic blocks) with CBAM in every block: the paper's encoder."
-    knobs = dict(reduction=reduction, kernel_size=kernel_size, norm=norm)
-    return _resnet((BasicBlock, AttentionBasicBlock), [3, 4, 6, 3], attention, stem, width, in_channels, image_size, **knobs)
+    return _resnet((BasicBlock, AttentionBasicBlock), [3, 4, 6, 3], attention, stem, width, in_channels, image_size,
+                   reduction=reduction, kernel_size=kernel_size, norm=norm)
 
 
 def resnet50(
@@ -183,8 +184,8 @@ def resnet50(
     norm: bool = True, # BatchNorm in the spatial attention
 ) -> Backbone: # num_features = 32 * width
     "ResNet-50 (3, 4, 6, 3 bottleneck blocks) with CBAM in every block."
-    knobs = dict(reduction=reduction, kernel_size=kernel_size, norm=norm)
-    return _resnet((Bottleneck, AttentionBottleneck), [3, 4, 6, 3], attention, stem, width, in_channels, image_size, **knobs)
+    return _resnet((Bottleneck, AttentionBottleneck), [3, 4, 6, 3], attention, stem, width, in_channels, image_size,
+                   reduction=reduction, kernel_size=kernel_size, norm=norm)
 
 # %% ../nbs/21_backbone.ipynb #c2af14ca
 class Row(NamedTuple):
@@ -232,10 +233,9 @@ def describe(
     image_size: int, # side of the images, pixels
 ) -> "list[Row]": # stem, pooling, four stages, average
     "The backbone's parts, with the shapes that come out of them and their parameters, read from a forward pass."
-    names = [name for name, _ in backbone.named_children() if name != "relu"]
-    order = ["conv1", "bn1", "maxpool", "layer1", "layer2", "layer3", "layer4", "avgpool"]
-    shapes = trace_shapes(backbone, blank(backbone, image_size), sorted(names, key=order.index))
-    return [Row(name, shapes[name], count_parameters(backbone.get_submodule(name))) for name in order]
+    names = ["conv1", "bn1", "maxpool", "layer1", "layer2", "layer3", "layer4", "avgpool"]
+    shapes = trace_shapes(backbone, blank(backbone, image_size), names)
+    return [Row(name, shapes[name], count_parameters(backbone.get_submodule(name))) for name in names]
 
 
 def block_table(
@@ -289,9 +289,10 @@ def draw_encoder(
     texts = [f"image\n{backbone.in_channels} x {image_size} x {image_size}", f"stem\n{size(stem)}\n{rows[0].parameters + rows[1].parameters:,}"]
     texts += [f"{row.name}\n{n_blocks[row.name]} blocks\n{size(row)}\n{row.parameters:,}" for row in stages]
     texts += [f"average\nh: {backbone.num_features}"]
+    sides = [image_size, stem.shape[1], *(row.shape[1] for row in stages), 1]
     figure, axes = blank_figure(1.15 * len(texts), 1.6)
     for i, text in enumerate(texts):
-        height = 1.25 - 0.1 * i  # the maps shrink on their way
+        height = 0.75 + 0.5 * math.log(sides[i]) / math.log(image_size)  # the maps shrink on their way
         draw_box(axes, 1.15 * i + 0.575, 0.9, 0.95, height, text, "#fbe9d0" if attentive and 2 <= i <= 5 else "#e8eef7")
         if i:
             draw_arrow(axes, (1.15 * i - 0.1, 0.9), (1.15 * i + 0.1, 0.9))

@@ -127,7 +127,8 @@ def _download(source: str, root: Path) -> None:
         else:
             (CIFAR10 if source == "cifar10" else CIFAR100)(root, download=True)
     except (OSError, RuntimeError, http.client.HTTPException) as error:  # no network (URLError is an OSError), no room, no right to write, bad sum
-        raise _absent(source, root, f"the download failed ({type(error).__name__}: {error})") from error
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise _absent(source, root, f"the download failed ({reason})") from error
 
 # %% ../nbs/13_sources.ipynb #b6b9ecda
 def _digits(root: Path, split: str) -> RawSource:
@@ -297,7 +298,8 @@ def find_synsets(
     if not found:
         raise FileNotFoundError(f"{source}: no synset folder ({', '.join(synsets)}) in {root} nor four levels below. To get them: {_REQUEST}")
     best = max(found, key=lambda folder: (not folder.name.startswith(("val", "test")), len(found[folder])))
-    listing = list_classes(best, list(synsets), list(synsets.values()))
+    present = [synset for synset in synsets if synset in found[best]]  # in the paper's order
+    listing = list_classes(best, present, [synsets[synset] for synset in present])
     missing = [f"{synset} ({name})" for synset, name in synsets.items() if name not in listing.class_names]
     if len(missing) >= len(synsets) - 1:
         raise FileNotFoundError(f"{source}: fewer than two of {len(synsets)} synset folders in {best} hold images; missing: {', '.join(missing)}")

@@ -11,7 +11,8 @@ from project import PACKAGE, ROOT, made_by, module_name, modules, notebooks, pro
 
 # The few imports allowed within a layer (importer -> imported); all others go to a lower layer.
 SAME_LAYER = {
-    "data": {"folders"},
+    "data": {"folders", "sources"},
+    "sources": {"folders"},
     "backbone": {"cbam"},
     "model": {"backbone"},
     "estimator": {"train"},
