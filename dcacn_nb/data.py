@@ -75,7 +75,7 @@ class ImageSet:
         n, c, h, w = self.images.shape
         labels = "no labels" if self.labels is None else f"{len(np.unique(self.labels))} classes"
         extra = "" if self.extra is None else f", {len(self.extra):,} extra unlabelled"
-        return f"ImageSet({self.protocol.get('source', 'images')}: {n:,} images, {c}x{h}x{w}, {labels}{extra})"
+        return f"ImageSet({Path(self.protocol.get('source', 'images')).name}: {n:,} images, {c}x{h}x{w}, {labels}{extra})"
 
     def _repr_html_(self) -> str:
         names = "" if not self.class_names else "<br>" + html.escape(", ".join(map(str, self.class_names[:20])))

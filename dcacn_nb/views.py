@@ -10,7 +10,7 @@ __all__ = ['ADJUSTMENTS', 'PRESET', 'PAPER', 'as_float', 'sample_boxes', 'resize
 
 # %% ../nbs/11_views.ipynb #1a2096c9
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Callable, NamedTuple
 
 import torch
@@ -52,9 +52,10 @@ def sample_boxes(
     # torchvision redraws boxes that stick out; drawing the ratio from those that fit needs no loop and no wait for the device
     low, high = ((limit.clamp(*ratio)).log() for limit in (area / height**2, width**2 / area))
     shape = torch.exp(low + u[1] * (high - low))
-    # no ratio may fit (a wide image, a large area): then the side that sticks out is cut
     w = (area * shape).sqrt().clamp(min=1, max=width)
     h = (area / shape).sqrt().clamp(min=1, max=height)
+    # no ratio may fit (a wide image, a large area): then the box shrinks until its ratio is in the range
+    w, h = torch.minimum(w, h * ratio[1]), torch.minimum(h, w / ratio[0])
     return torch.stack([u[2] * (height - h), u[3] * (width - w), h, w], dim=1)
 
 # %% ../nbs/11_views.ipynb #c29b4ad2
@@ -375,46 +376,34 @@ class MultiCrop:
         return apply_separable(rows, images, columns).clamp(0, 1)
 
 # %% ../nbs/11_views.ipynb #6e776315
-PRESET = dict(  # the rule of multicrop_for, all its numbers
+PRESET = dict(  # the rule of multicrop_for: all its numbers
     global_range=(16, 224),  # global side: the image's own, kept in this range, pixels
     local_share=0.5,  # local side: this share of the global side, rounded up to a multiple of 4 ...
     local_range=(8, 96),  # ... and kept in this range, pixels
     n_local=2,  # local crops an image
     global_scale=(0.5, 1.0),  # area of the global crops, share of the image
     local_scale=(0.2, 0.6),  # area of the local crops, share of the image
-    flip=0.5,  # probability of a mirror image, where the images may be flipped
-    jitter=0.8,  # probability of colour jitter
-    brightness=0.4,  # factor 1 +- this
-    contrast=0.4,  # factor 1 +- this
-    saturation=0.4,  # factor 1 +- this, colour only
-    hue=0.1,  # turns, +- this, colour only
-    grayscale=0.2,  # probability, colour only, strong views
-    blur=0.5,  # probability, strong views
-    sigma=(0.004, 0.04),  # blur's standard deviation, share of the crop's side
+    strong=Augmentation(flip=0.5, jitter=0.8, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1, grayscale=0.2, blur=0.5, sigma=(0.004, 0.04)),
 )
 
-PAPER = {  # the values of the paper's sources, by the largest image side (pixels) they are for
-    64: dict(global_size=32, local_size=18, n_local=6, global_scale=(0.2, 1.0), local_scale=(0.08, 0.5), strength=0.5, sigma=(0.004, 0.04)),
-    math.inf: dict(global_size=224, local_size=96, n_local=6, global_scale=(0.14, 1.0), local_scale=(0.05, 0.14), strength=1.0, sigma=(0.1 / 96, 2 / 96)),
+PAPER = {  # the values of the paper's sources, by the largest image side (pixels) that they are for
+    64: dict(global_size=32, local_size=18, n_local=6, global_scale=(0.2, 1.0), local_scale=(0.08, 0.5),
+             strong=Augmentation(0.5, 0.8, 0.4, 0.4, 0.4, 0.1, grayscale=0.2, blur=0.5)),
+    math.inf: dict(global_size=224, local_size=96, n_local=6, global_scale=(0.14, 1.0), local_scale=(0.05, 0.14),
+                   strong=Augmentation(0.5, 0.8, 0.8, 0.8, 0.8, 0.2, grayscale=0.2, blur=0.5, sigma=(0.1 / 96, 2 / 96))),
 }
 
 
-def _weak_and_strong(channels: int, grayscale: float, alike: bool, **knobs) -> "tuple[Augmentation, Augmentation]":
-    "The distortion of global and of local crops; knobs without effect on grey images are 0, so that what is printed is what happens."
-    strong = dict(knobs, grayscale=grayscale)
-    if channels == 1:
-        strong.update(saturation=0.0, hue=0.0, grayscale=0.0)
-    weak = strong if alike else dict(strong, grayscale=0.0, blur=0.0)
-    return Augmentation(**weak), Augmentation(**strong)
-
-
-def _check_kind(image_size: int, channels: int, n_local: "int | None") -> None:
-    "The checks that both presets share."
-    check_int("image_size", image_size, low=1)
+def _build(row: dict, channels: int, upright: bool, n_local: "int | None", alike: bool) -> MultiCrop:
+    "The views of one row of numbers. Knobs that do nothing on grey images are 0, so that what is printed is what happens."
     if check_int("channels", channels) not in (1, 3):
         raise ValueError(f"channels must be 1 (grey) or 3 (colour), got {channels}")
-    if n_local is not None:
-        check_int("n_local", n_local, low=0)
+    strong = replace(row["strong"], flip=0.0) if upright else row["strong"]
+    if channels == 1:
+        strong = replace(strong, saturation=0.0, hue=0.0, grayscale=0.0)
+    weak = strong if alike else replace(strong, grayscale=0.0, blur=0.0)
+    return MultiCrop(row["global_size"], row["local_size"], row["n_local"] if n_local is None else n_local,
+                     row["global_scale"], row["local_scale"], weak=weak, strong=strong)
 
 
 def multicrop_for(
@@ -426,15 +415,10 @@ def multicrop_for(
     alike: bool = False, # True: global crops as strongly distorted as local ones (SwAV); False: weakly (the paper)
 ) -> MultiCrop:
     "This project's default views: one rule (`PRESET`) from image size, colour and orientation."
-    _check_kind(image_size, channels, n_local)
-    low, high = PRESET["global_range"]
-    side = min(high, max(low, image_size))
-    small, large = PRESET["local_range"]
+    (least, most), (small, large) = PRESET["global_range"], PRESET["local_range"]
+    side = min(most, max(least, check_int("image_size", image_size, low=1)))
     local = min(large, max(small, 4 * math.ceil(PRESET["local_share"] * side / 4)))
-    names = "jitter", "brightness", "contrast", "saturation", "hue", "grayscale", "blur", "sigma"
-    weak, strong = _weak_and_strong(channels, alike=alike, flip=0.0 if upright else PRESET["flip"], **{k: PRESET[k] for k in names})
-    return MultiCrop(side, local, PRESET["n_local"] if n_local is None else n_local, PRESET["global_scale"], PRESET["local_scale"],
-                     weak=weak, strong=strong)
+    return _build(dict(PRESET, global_size=side, local_size=local), channels, upright, n_local, alike)
 
 
 def paper_multicrop(
@@ -446,10 +430,5 @@ def paper_multicrop(
     alike: bool = False, # True: all crops alike (SwAV); False: globals weak (the paper)
 ) -> MultiCrop:
     "The paper's views with the numbers of its sources (`PAPER`): crops of SwAV or solo-learn's CIFAR recipe, colours of CC."
-    _check_kind(image_size, channels, n_local)
-    row = PAPER[min(limit for limit in PAPER if image_size <= limit)]
-    s = row["strength"]
-    weak, strong = _weak_and_strong(channels, alike=alike, flip=0.0 if upright else 0.5, jitter=0.8, brightness=0.8 * s, contrast=0.8 * s,
-                                    saturation=0.8 * s, hue=0.2 * s, grayscale=0.2, blur=0.5, sigma=row["sigma"])
-    return MultiCrop(row["global_size"], row["local_size"], row["n_local"] if n_local is None else n_local,
-                     row["global_scale"], row["local_scale"], weak=weak, strong=strong)
+    check_int("image_size", image_size, low=1)
+    return _build(PAPER[min(limit for limit in PAPER if image_size <= limit)], channels, upright, n_local, alike)

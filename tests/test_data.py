@@ -1,6 +1,5 @@
 "Image sets: every kind of source, every bad input, the cache of decoded folders, and the way batches leave."
 import gzip
-import hashlib
 import json
 import logging
 import os
@@ -487,6 +486,9 @@ def test_damaged_and_confused_idx_files_are_named(tmp_path):
         path.write_bytes(content)
         with pytest.raises(ValueError, match="train-images"):
             load("fashion_mnist", root=tmp_path)
+    (tmp_path / "t10k-labels-idx1-ubyte.gz").rename(tmp_path / "hidden")
+    assert [row["status"] for row in data.verify("fashion_mnist", tmp_path)] == ["damaged", "6 of 60000", "4 of 10000", "missing"]
+    (tmp_path / "hidden").rename(tmp_path / "t10k-labels-idx1-ubyte.gz")
     path.write_bytes(whole)
     write_idx(tmp_path / "train-labels-idx1-ubyte.gz", np.arange(5, dtype=np.uint8))
     with pytest.raises(ValueError, match="do not belong together"):
@@ -502,6 +504,7 @@ def test_real_fashion_mnist():
     images = load("fashion_mnist", root=FASHION)
     assert images.images.shape == (70000, 1, 28, 28) and np.bincount(images.labels).tolist() == [7000] * 10
     assert images.labels[:10].tolist() == [9, 0, 0, 3, 0, 2, 7, 2, 5, 5]
+    assert [row["status"] for row in data.verify("fashion_mnist", FASHION)] == ["ok"] * 4
 
 
 def fake_cifar(root, kind, names, key, monkeypatch):
@@ -615,6 +618,12 @@ def test_a_real_folder(own_cache):
     again = load(os.environ["DCACN_DEV_CIFAR"], limit=None)
     assert torch.equal(again.images, images.images)
     logging.getLogger(__name__).info("%d images again in %.2f s", len(again), time.perf_counter() - begin)
+
+
+def test_verify_counts_folders_and_knows_digits(tmp_path):
+    assert data.verify(class_tree(tmp_path / "x")) == [{"name": "ant", "status": "3 images"}, {"name": "bee", "status": "3 images"}]
+    assert data.verify(str(class_tree(tmp_path / "y", (".",))))[0]["status"] == "3 images"
+    assert data.verify("digits")[0]["status"] == "ok"
 
 
 # ---------------------------------------------------------------- batches
