@@ -188,7 +188,8 @@ class DCACN(ClusterMixin, TransformerMixin, BaseEstimator):
         self.config_, self.health_, self.image_shape_ = from_dict(meta["config"]), meta["health"], tuple(meta["image_shape"])
         self.model_ = build_model(self.config_)
         self.model_.load_state_dict({name[len("model."):]: value for name, value in tensors.items() if name.startswith("model.")})
-        self.model_.to(pick_device(device)).eval()
+        layout = torch.channels_last if self.config_.channels_last else torch.contiguous_format  # the last bit depends on it
+        self.model_.to(pick_device(device), memory_format=layout).eval()
         self.labels_, self.probabilities_ = tensors["labels"].numpy(), tensors["probabilities"].numpy()
         self.n_clusters_ = len(np.unique(self.labels_))
         return self

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['ADJUSTMENTS', 'PRESET', 'PAPER', 'as_float', 'sample_boxes', 'resize_matrix', 'apply_separable', 'crop_resize',
            'grey', 'blend', 'adjust_brightness', 'adjust_contrast', 'adjust_saturation', 'adjust_hue', 'adjust_some',
-           'colour_jitter', 'blur_matrix', 'gaussian_blur', 'Augmentation', 'Draws', 'draw_augmentation', 'augment',
-           'Crops', 'MultiCrop', 'multicrop_for', 'paper_multicrop']
+           'colour_jitter', 'blur_matrix', 'gaussian_blur', 'tilt', 'Augmentation', 'Draws', 'draw_augmentation',
+           'augment', 'Crops', 'MultiCrop', 'multicrop_for', 'paper_multicrop']
 
 # %% ../nbs/11_views.ipynb #1a2096c9
 import math
@@ -15,6 +15,7 @@ from typing import Callable, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import affine_grid, grid_sample
 
 from .core import check_float, check_int
 
@@ -229,6 +230,20 @@ def gaussian_blur(
     "Gaussian blur with a standard deviation of each image's own."
     return apply_separable(blur_matrix(sigma, images.shape[2], radius), images, blur_matrix(sigma, images.shape[3], radius))
 
+# %% ../nbs/11_views.ipynb #db746590
+def tilt(
+    images: Tensor, # (B,C,H,W) float
+    angle: Tensor, # (B,) degrees, clockwise
+    shear: Tensor, # (B,) horizontal shift of a row, share of its distance from the middle
+) -> Tensor: # (B,C,H,W)
+    "Rotation and shear about the centre, borders continued: torchvision's `affine`, batched."
+    turn = angle * (math.pi / 180)
+    cos, sin, zero = turn.cos(), turn.sin(), torch.zeros_like(turn)
+    # the inverse map: for every pixel of the result, where it comes from
+    matrix = torch.stack([cos - sin * shear, sin + cos * shear, zero, -sin, cos, zero], 1).reshape(-1, 2, 3)
+    grid = affine_grid(matrix, list(images.shape), align_corners=False)
+    return grid_sample(images, grid, padding_mode="border", align_corners=False)
+
 # %% ../nbs/11_views.ipynb #412cd6b9
 def _check_pair(name: str, pair: object, low: float, high: "float | None" = None, open_low: bool = False) -> "tuple[float, float]":
     "`pair` as a tuple (smallest, largest) of floats in the range, else an error that names it."
@@ -252,6 +267,8 @@ class Augmentation:
     grayscale: float = 0.0 # probability of losing all colour
     blur: float = 0.0 # probability of a Gaussian blur
     sigma: "tuple[float, float]" = (0.004, 0.04) # range of the blur's standard deviation, share of the crop's side
+    rotation: float = 0.0 # angle drawn from +- this, degrees, 0 to 180
+    shear: float = 0.0 # slant drawn from +- this, share of the height
 
     def __post_init__(self):
         for name in ("flip", "jitter", "grayscale", "blur"):
@@ -259,6 +276,8 @@ class Augmentation:
         for name in ("brightness", "contrast", "saturation"):
             check_float(name, getattr(self, name), low=0)
         check_float("hue", self.hue, low=0, high=0.5)
+        check_float("rotation", self.rotation, low=0, high=180)
+        check_float("shear", self.shear, low=0)
         object.__setattr__(self, "sigma", _check_pair("sigma", self.sigma, low=0, high=1))
 
 # %% ../nbs/11_views.ipynb #2476e150
@@ -269,6 +288,8 @@ class Draws(NamedTuple):
     jittered: Tensor # (B,) bool
     greyed: Tensor # (B,) bool
     sigma: Tensor # (B,) blur's standard deviation, pixels; 0: no blur
+    angle: Tensor # (B,) degrees
+    shear: Tensor # (B,) share of the height
 
 
 def draw_augmentation(
@@ -277,14 +298,15 @@ def draw_augmentation(
     knobs: Augmentation, # how strong
     generator: torch.Generator, # source of randomness; the draws live on its device
 ) -> Draws:
-    "Everything random about jitter, grayscale and blur of n crops, each crop's own."
-    u = torch.rand(8, n, generator=generator, device=generator.device)
+    "Everything random about tilt, jitter, grayscale and blur of n crops, each crop's own."
+    u = torch.rand(10, n, generator=generator, device=generator.device)
     spreads = knobs.brightness, knobs.contrast, knobs.saturation
     factors = [max(0.0, 1 - s) + x * (1 + s - max(0.0, 1 - s)) for x, s in zip(u, spreads)] + [(2 * u[3] - 1) * knobs.hue]
     order = torch.rand(n, 4, generator=generator, device=generator.device).argsort(1)
     low, high = (s * size for s in knobs.sigma)
     sigma = (low + u[7] * (high - low)) * (u[6] < knobs.blur)
-    return Draws(torch.stack(factors, 1), order, u[4] < knobs.jitter, u[5] < knobs.grayscale, sigma)
+    angle, shear = (2 * u[8] - 1) * knobs.rotation, (2 * u[9] - 1) * knobs.shear
+    return Draws(torch.stack(factors, 1), order, u[4] < knobs.jitter, u[5] < knobs.grayscale, sigma, angle, shear)
 
 
 def augment(
@@ -292,8 +314,10 @@ def augment(
     draws: Draws, # the parameters
     knobs: Augmentation, # the knobs they were drawn with: what has probability 0 is skipped
 ) -> Tensor: # (B,C,S,S) in [0,1]
-    "Colour jitter, then grayscale, then blur (the order in CC and SimCLR)."
+    "Tilt, then colour jitter, grayscale and blur (their order in CC and SimCLR)."
     size = images.shape[-1]
+    if knobs.rotation > 0 or knobs.shear > 0:
+        images = tilt(images, draws.angle, draws.shear)
     if knobs.jitter > 0:
         images = colour_jitter(images, draws.factors, draws.order, draws.jittered)
     if knobs.grayscale > 0 and images.shape[1] == 3:
@@ -377,12 +401,16 @@ class MultiCrop:
 
 # %% ../nbs/11_views.ipynb #6e776315
 PRESET = dict(  # the rule of multicrop_for: all its numbers
-    global_range=(16, 224),  # global side: the image's own, kept in this range, pixels
+    global_share=0.75,  # global side: this share of the image's, rounded up to a multiple of 8 ...
+    global_range=(16, 224),  # ... and kept in this range, pixels
     local_share=0.5,  # local side: this share of the global side, rounded up to a multiple of 4 ...
     local_range=(8, 96),  # ... and kept in this range, pixels
     n_local=2,  # local crops an image
-    global_scale=(0.5, 1.0),  # area of the global crops, share of the image
-    local_scale=(0.2, 0.6),  # area of the local crops, share of the image
+    global_scale=(0.3, 1.0),  # area of the global crops, share of the image
+    local_scale=(0.1, 0.5),  # area of the local crops, share of the image
+    least_pixels=(7, 5),  # but no global, no local crop with fewer of the image's own pixels on a side
+    most_raised=(0.75, 0.4, 0.75),  # how far that may raise the global lower, local lower and local upper end
+    tilt=dict(rotation=15.0, shear=0.2),  # for upright images, in place of mirroring
     strong=Augmentation(flip=0.5, jitter=0.8, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1, grayscale=0.2, blur=0.5, sigma=(0.004, 0.04)),
 )
 
@@ -398,7 +426,7 @@ def _build(row: dict, channels: int, upright: bool, n_local: "int | None", alike
     "The views of one row of numbers. Knobs that do nothing on grey images are 0, so that what is printed is what happens."
     if check_int("channels", channels) not in (1, 3):
         raise ValueError(f"channels must be 1 (grey) or 3 (colour), got {channels}")
-    strong = replace(row["strong"], flip=0.0) if upright else row["strong"]
+    strong = replace(row["strong"], flip=0.0, **row.get("tilt", {})) if upright else row["strong"]
     if channels == 1:
         strong = replace(strong, saturation=0.0, hue=0.0, grayscale=0.0)
     weak = strong if alike else replace(strong, grayscale=0.0, blur=0.0)
@@ -415,10 +443,16 @@ def multicrop_for(
     alike: bool = False, # True: global crops as strongly distorted as local ones (SwAV); False: weakly (the paper)
 ) -> MultiCrop:
     "This project's default views: one rule (`PRESET`) from image size, colour and orientation."
+    check_int("image_size", image_size, low=1)
     (least, most), (small, large) = PRESET["global_range"], PRESET["local_range"]
-    side = min(most, max(least, check_int("image_size", image_size, low=1)))
+    side = min(most, max(least, 8 * math.ceil(PRESET["global_share"] * image_size / 8)))
     local = min(large, max(small, 4 * math.ceil(PRESET["local_share"] * side / 4)))
-    return _build(dict(PRESET, global_size=side, local_size=local), channels, upright, n_local, alike)
+    areas = [(n / image_size) ** 2 for n in PRESET["least_pixels"]]
+    ends = PRESET["global_scale"][0], *PRESET["local_scale"]
+    global_low, local_low, local_high = (max(end, min(area, most)) for end, area, most in
+                                         zip(ends, (areas[0], areas[1], areas[0]), PRESET["most_raised"]))
+    return _build(dict(PRESET, global_size=side, local_size=local, global_scale=(global_low, PRESET["global_scale"][1]),
+                       local_scale=(local_low, local_high)), channels, upright, n_local, alike)
 
 
 def paper_multicrop(

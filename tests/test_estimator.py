@@ -1,0 +1,226 @@
+"The scikit-learn estimator: conventions, inputs of every layout, unseen images, saving; scikit-learn's own checks through a wrapper for tables."
+import logging
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.utils import get_tags
+from sklearn.utils.estimator_checks import estimator_checks_generator
+from sklearn.utils.validation import validate_data
+
+from dcacn_nb.checkpoint import CheckpointError, save_checkpoint
+from dcacn_nb.data import load_images
+from dcacn_nb.estimator import DCACN, load_like, settings_for
+
+TINY = dict(width=2, n_local=0, batch_size=12, snapshot_every=0, warmup_epochs=0.0, projection_dim=4)
+
+
+def tiny(**arguments):
+    return DCACN(**{"n_clusters": 3, "epochs": 1, "settings": TINY, "device": "cpu", **arguments})
+
+
+@pytest.fixture(scope="module")
+def X():
+    return load_images("digits").images[:36, 0].numpy()
+
+
+@pytest.fixture(scope="module")
+def fitted(X):
+    return tiny().fit(X)
+
+
+# ---------------------------------------------------------------- scikit-learn's checks
+
+class TableDCACN(DCACN):
+    "DCACN on tables: each row becomes a square picture by a squashing that looks at that row alone."
+    def _picture(self, X):
+        side = max(4, int(np.ceil(np.sqrt(X.shape[1]))))
+        pixels = np.zeros((len(X), side * side), np.float32)
+        pixels[:, :X.shape[1]] = 1 / (1 + np.exp(-np.clip(X, -50, 50)))
+        return pixels.reshape(-1, 1, side, side)
+
+    def _read_new(self, X):
+        return super()._read_new(self._picture(validate_data(self, X, ensure_min_samples=2)))
+
+    def _read_like(self, X):
+        return super()._read_like(self._picture(validate_data(self, X, reset=False)))
+
+    def _configure(self, images):
+        return DCACN._configure(clone(self).set_params(n_clusters=max(2, self.n_clusters)), images)  # some checks ask for one cluster
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array, tags.input_tags.three_d_array = True, False
+        return tags
+
+
+LEFT_OUT = {  # check: why it says nothing about an estimator of images
+    "check_clustering": "asks for well separated 2-D points to be found after a training of two steps",
+}
+TABLE = TableDCACN(2, epochs=1, device="cpu", settings=dict(
+    width=1, n_local=0, global_size=8, local_size=8, snapshot_every=0, projection_dim=2, attention=False, warmup_epochs=0.0))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("estimator, check", list(estimator_checks_generator(TABLE, expected_failed_checks=LEFT_OUT, mark="skip")),
+                         ids=lambda value: getattr(getattr(value, "func", value), "__name__", ""))
+def test_scikit_learn_checks(estimator, check):
+    "Every check of scikit-learn for a clusterer and transformer, apart from those in LEFT_OUT."
+    check(estimator)
+
+
+def test_tables_are_refused_with_a_message(X):
+    assert not get_tags(DCACN()).input_tags.two_d_array
+    with pytest.raises(ValueError, match=r"images must be .* got shape \(36, 64\)"):
+        tiny().fit(X.reshape(36, 64))
+
+
+# ---------------------------------------------------------------- fit and predict
+
+def test_fit_sets_what_it_promises(X, fitted):
+    assert fitted.labels_.shape == (36,) and fitted.probabilities_.shape == (36, 3)
+    assert np.array_equal(fitted.labels_, fitted.probabilities_.argmax(1))
+    assert fitted.n_clusters_ == len(set(fitted.labels_.tolist())) and fitted.image_shape_ == (1, 8, 8)
+    assert fitted.config_.n_clusters == 3 and fitted.config_.epochs == 1 and fitted.config_.width == 2
+    np.testing.assert_allclose(fitted.predict_proba(X).sum(1), 1, atol=1e-6)
+    assert np.array_equal(fitted.predict(X), fitted.labels_) and fitted.transform(X).shape == (36, 16)
+    assert np.array_equal(tiny().fit_predict(X), fitted.labels_), "the same seed must give the same clusters"
+
+
+def test_every_layout_gives_the_same_answer(X, fitted):
+    expected = fitted.predict_proba(X)
+    layouts = (X[:, None], X[..., None], X / 255.0, (X / 255).astype(np.float32), torch.from_numpy(X), load_images(X), np.asfortranarray(X))
+    for other in layouts:
+        assert np.array_equal(fitted.predict_proba(other), expected)
+    assert np.array_equal(tiny().fit(X[..., None] / 255.0).probabilities_, fitted.probabilities_)
+
+
+def test_unseen_images_one_by_one_and_together(fitted):
+    unseen = load_images("digits").images[500:520, 0].numpy()
+    for method in (fitted.predict_proba, fitted.transform):
+        together = method(unseen)
+        for size in (1, 7):
+            parts = np.concatenate([method(unseen[i:i + size]) for i in range(0, 20, size)])
+            np.testing.assert_allclose(parts, together, atol=1e-5)
+        np.testing.assert_allclose(method(unseen[::-1])[::-1], together, atol=1e-5)
+
+
+def test_labels_are_ignored(X, fitted):
+    with_labels = load_images(X)
+    with_labels.labels = np.arange(36) % 3
+    assert np.array_equal(tiny().fit(with_labels, np.zeros(36)).probabilities_, fitted.probabilities_)
+
+
+def test_folder(tmp_path, X):
+    "A folder of mixed sizes is fitted, and another folder is read as the trained one was: same size, same number of channels."
+    for i, pixels in enumerate(X[:24]):
+        Image.fromarray(pixels).resize((16, 16) if i % 2 else (16, 20)).save(tmp_path / f"{i:02}.png")
+    model = tiny(image_size=8).fit(str(tmp_path))
+    assert model.image_shape_ == (1, 8, 8) and len(model.predict(tmp_path)) == 24
+    other = tmp_path / "colour"
+    other.mkdir()
+    Image.fromarray(X[0]).convert("RGB").resize((30, 40)).save(other / "a.png")
+    assert model.predict(other).shape == (1,)
+
+
+def test_another_size_is_fitted_and_other_channels_refused(X, fitted):
+    large = np.kron(X, np.ones((1, 2, 2), np.uint8))
+    assert load_like(large, fitted.image_shape_).images.shape == (36, 1, 8, 8)
+    # doubling every pixel and halving again gives the picture back, so the answers must agree
+    np.testing.assert_allclose(fitted.predict_proba(large), fitted.predict_proba(X), atol=0.02)
+    with pytest.raises(ValueError, match="must have 1 channel.* got 3"):
+        fitted.predict(np.repeat(X[..., None], 3, axis=3))
+
+
+def test_images_that_are_not_square(X):
+    wide = np.concatenate([X, X[:, :, :4]], 2)
+    model = tiny().fit(wide)
+    assert model.image_shape_ == (1, 8, 12) and model.config_.image_size == 12
+    assert np.array_equal(model.predict(wide), model.labels_)
+
+
+# ---------------------------------------------------------------- parameters
+
+def test_batch_size_is_lowered_only_if_nobody_asked(X, caplog):
+    settings = {k: v for k, v in TINY.items() if k != "batch_size"}
+    with caplog.at_level(logging.WARNING, "dcacn_nb"):
+        assert tiny(settings=settings).fit(X).config_.batch_size == 36
+    assert "batch_size lowered from 128 to 36" in caplog.text
+    with pytest.raises(ValueError, match="batch_size=40; use a batch_size of at most 36"):
+        tiny(settings=dict(settings, batch_size=40)).fit(X)
+    assert settings_for(load_images("digits"), 10).batch_size == 128
+
+
+@pytest.mark.parametrize("arguments, message", [
+    ({"n_clusters": 37}, "n_clusters must be <= the number of images, 36"),
+    ({"n_clusters": 1}, "n_clusters must be >= 2"),
+    ({"preset": "papers"}, "did you mean 'paper'"),
+    ({"settings": {"learning_rate": 1}}, "setting must be one of .*'learning_rate'"),
+    ({"settings": {"seed": 1}}, "give random_state=1 instead"),
+    ({"settings": {"epochs": 1}}, "must not hold 'epochs'"),
+    ({"device": "gpu"}, "device must be"),
+])
+def test_bad_parameters(X, arguments, message):
+    "Refused by fit, not by __init__."
+    model = tiny(**arguments)
+    with pytest.raises(ValueError, match=message):
+        model.fit(X)
+
+
+def test_random_state(X):
+    "A number is the seed; a RandomState gives another seed at each fit; None too."
+    state = np.random.RandomState(5)
+    first, second = tiny(random_state=state).fit(X), tiny(random_state=state).fit(X)
+    again = tiny(random_state=np.random.RandomState(5)).fit(X)
+    assert first.config_.seed == again.config_.seed != second.config_.seed
+    assert tiny(random_state=7).fit(X).config_.seed == 7
+    assert tiny(random_state=None).fit(X).config_.seed != tiny(random_state=None).fit(X).config_.seed
+
+
+def test_run_dir_and_verbose(X, tmp_path, capsys):
+    model = tiny(run_dir=tmp_path / "run", verbose=True).fit(X)
+    assert (tmp_path / "run" / "events.jsonl").exists() and "step" in capsys.readouterr().err
+    with pytest.raises(FileExistsError, match="already holds a run"):
+        model.fit(X)
+
+
+# ---------------------------------------------------------------- saving
+
+def test_save_and_load(X, fitted, tmp_path):
+    path = fitted.save(tmp_path / "model.safetensors")
+    again = DCACN.load(path, device="cpu")
+    assert again.get_params() == fitted.get_params() and again.config_ == fitted.config_ and again.health_ == fitted.health_
+    assert np.array_equal(again.predict_proba(X), fitted.predict_proba(X)) and np.array_equal(again.transform(X), fitted.transform(X))
+    assert np.array_equal(again.labels_, fitted.labels_) and np.array_equal(again.probabilities_, fitted.probabilities_)
+    assert (again.n_clusters_, again.image_shape_) == (fitted.n_clusters_, fitted.image_shape_)
+    assert np.array_equal(clone(again).fit_predict(X), fitted.labels_)
+
+
+def test_save_keeps_tuples_paths_and_seeds(X, tmp_path):
+    model = tiny(settings=dict(TINY, global_scale=(0.6, 1.0)), run_dir=tmp_path / "run", random_state=np.random.RandomState(1)).fit(X)
+    again = DCACN.load(model.save(tmp_path / "m.safetensors"))
+    assert again.settings == model.settings and again.run_dir == str(tmp_path / "run") and again.random_state == model.config_.seed
+
+
+def test_what_cannot_be_saved_or_loaded(fitted, tmp_path):
+    with pytest.raises(NotFittedError):
+        DCACN().save(tmp_path / "x.safetensors")
+    with pytest.raises(CheckpointError, match="does not exist"):
+        DCACN.load(tmp_path / "x.safetensors")
+    foreign = save_checkpoint(tmp_path / "foreign.safetensors", {"a": torch.zeros(1)}, {"step": 1})
+    with pytest.raises(CheckpointError, match="holds no DCACN estimator"):
+        DCACN.load(foreign)
+    data = bytearray(fitted.save(tmp_path / "bad.safetensors").read_bytes())
+    data[-1] ^= 1
+    (tmp_path / "bad.safetensors").write_bytes(data)
+    with pytest.raises(CheckpointError, match="damaged"):
+        DCACN.load(tmp_path / "bad.safetensors")
+
+
+def test_survives_what_joblib_does(X, fitted):
+    "Grid searches send estimators to other processes by pickle; the saved file has none."
+    assert np.array_equal(pickle.loads(pickle.dumps(fitted)).predict(X), fitted.labels_)
