@@ -129,8 +129,8 @@ RunDir = Annotated[Path, typer.Argument(help="Folder of a run.", show_default=Fa
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on standard output, everything else on standard error.")]
 Root = Annotated[Path, typer.Option(help="Folder of the known sources.")]
 Seed = Annotated[int, typer.Option(help="All random draws are a function of it.")]
-Epochs = Annotated[Optional[int], typer.Option(help="Passes over the images.  [default: the preset's]", show_default=False)]
-NewRunDir = Annotated[Optional[Path], typer.Option("--run-dir", help="New folder for the run.  [default: runs/SOURCE-SEED-N]", show_default=False)]
+Epochs = Annotated[Optional[int], typer.Option(help="Passes over the images (default: the preset's).", show_default=False)]
+NewRunDir = Annotated[Optional[Path], typer.Option("--run-dir", help="New folder for the run (default: runs/SOURCE-SEED-N).", show_default=False)]
 Limit = Annotated[Optional[int], typer.Option(help="Use a random subset of this many images.", show_default=False)]
 Unreadable = Annotated[OnError, typer.Option("--on-error", help="Files that cannot be read: skip them, or stop.")]
 Weights = Annotated[Which, typer.Option("--which", help="The last network, or the best one by the label-free score.")]
@@ -370,10 +370,10 @@ def sort_images(images, clusters, root: Path, target: Path) -> None:
 @guarded
 def fit(
     source: Annotated[str, typer.Argument(help="A known source (see: dcacn data list) or a folder of images.", show_default=False)],
-    clusters: Annotated[Optional[int], typer.Option("--clusters", "-k", help="Number of clusters.  [default: the number of classes, if the source has labels]", show_default=False)] = None,
+    clusters: Annotated[Optional[int], typer.Option("--clusters", "-k", help="Number of clusters (default: the number of classes, if the source has labels).", show_default=False)] = None,
     preset: Annotated[Preset, typer.Option(help="One rule for all images, or the paper's settings.")] = Preset.default,
     epochs: Epochs = None,
-    batch_size: Annotated[Optional[int], typer.Option(help="Images a step.  [default: the preset's]", show_default=False)] = None,
+    batch_size: Annotated[Optional[int], typer.Option(help="Images a step (default: the preset's).", show_default=False)] = None,
     seed: Seed = 0,
     run_dir: NewRunDir = None,
     root: Root = Path("data"),
@@ -487,7 +487,7 @@ def evaluate(
     run_dir: RunDir,
     which: Weights = Which.last,
     source: Annotated[Optional[str], typer.Option(help="Other images than those trained on: a known source or a folder.", show_default=False)] = None,
-    root: Annotated[Optional[Path], typer.Option(help="Where the known sources are.  [default: as in training]", show_default=False)] = None,
+    root: Annotated[Optional[Path], typer.Option(help="Where the known sources are (default: as in training).", show_default=False)] = None,
     as_json: AsJson = False,
 ) -> None:
     "Assign images with a trained network, and score them if they have labels."

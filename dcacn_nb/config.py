@@ -65,14 +65,14 @@ class TrainConfig:
     optimizer: str = "adamw"  # "adamw" or "adam"
     lr: float = 2e-3  # peak learning rate
     weight_decay: float = 1e-4  # decoupled weight decay (AdamW), L2 (Adam)
-    batch_size: int = 128  # images a step
-    epochs: int = 40  # passes over the images: the budget
+    batch_size: int = 64  # images a step
+    epochs: int = 30  # passes over the images: the budget
     warmup_epochs: float = 4.0  # epochs of linear warm-up, at most half of the run
     schedule: str = "cosine"  # after the warm-up: "cosine" to zero, or "constant"
     clip_norm: float = 5.0  # largest norm of the whole gradient; 0: no clipping
     # what is written, and when
     log_every: int = 10  # steps between StepDone events
-    eval_every: int = 1  # epochs between evaluations (the last epoch is always evaluated)
+    eval_every: int = 2  # epochs between evaluations (the last epoch is always evaluated)
     snapshot_every: int = 5  # epochs between snapshots; 0: none
     snapshot_size: int = 1000  # images in a snapshot and in the two-view health figures, at most
     checkpoint_seconds: float = 60.0  # longest work that a kill can lose, seconds

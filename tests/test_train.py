@@ -1,0 +1,491 @@
+"""What a run survives and what it refuses: pauses, faults, full disks, foreign files, Ctrl-C; and that labels never reach training."""
+import asyncio
+import errno
+import io
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from dcacn_nb import checkpoint, core, train
+from dcacn_nb.checkpoint import CheckpointError, list_checkpoints, load_checkpoint, save_checkpoint
+from dcacn_nb.config import build_model, preset
+from dcacn_nb.data import ImageSet, load_images
+from dcacn_nb.events import Evaluated, RunFinished, RunStarted, StepDone
+from dcacn_nb.runlog import read_events
+from dcacn_nb.train import ProgressBar, TrainingDiverged, encode, fit, load_run, watch
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load_images("digits", limit=120)
+
+
+@pytest.fixture(scope="module")
+def config(digits):
+    return preset("default", digits, 10, width=4, projection_dim=8, batch_size=40, n_local=1, epochs=2, lr=0.01, log_every=2,
+                  snapshot_every=0, snapshot_size=40, checkpoint_seconds=1e9, device="cpu")
+
+
+@pytest.fixture
+def endless(config):
+    "Settings of a run that only a stop ends."
+    return replace(config, epochs=100_000, eval_every=100_000)
+
+
+def until(condition, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "this never came true"
+        time.sleep(0.005)
+
+
+def weights(run):
+    return {name: value.clone() for name, value in run.model.state_dict().items()}
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(value, b[name]) for name, value in a.items())
+
+
+# --- pause and stop -----------------------------------------------------------------------------------------------
+def test_pause_and_stop_act_within_a_step(digits, endless, tmp_path, monkeypatch):
+    "After pause() or stop() returns, at most the step under way is finished."
+    run = fit(digits, endless, run_dir=tmp_path, background=True)
+    assert run._thread.daemon
+    until(lambda: run.state.step >= 3)
+    run.pause()
+    at = run.state.step
+    until(lambda: run.status == "paused")
+    assert run.state.step <= at + 1
+    held = run.state.step
+    assert [int(p.stem.split("_")[1]) for p in list_checkpoints(tmp_path / "checkpoints")] == [held], "a paused run is saved"
+    time.sleep(0.2)
+    assert run.state.step == held
+    run.resume()
+    until(lambda: run.state.step > held)
+    run.stop()
+    at = run.state.step
+    run.wait(60)
+    assert run.status == "stopped" and run.state.step <= at + 1
+    assert list_checkpoints(tmp_path / "checkpoints")[-1].stem.endswith(f"{run.state.step:08d}")
+    assert read_events(tmp_path)[-1] == RunFinished("stopped", run.state.step, run.state.epoch)
+
+
+def test_stop_ends_a_paused_run_and_a_later_pause_does_not_undo_it(digits, endless):
+    run = fit(digits, endless, background=True)
+    run.pause()
+    until(lambda: run.status == "paused")
+    run.stop()
+    run.pause()
+    run.wait(60)
+    assert run.status == "stopped"
+
+
+def test_pause_in_the_middle_of_an_evaluation(digits, endless, monkeypatch):
+    many = digits.images.repeat(30, 1, 1, 1)
+    run = fit(many, endless, background=True)
+    until(lambda: run.status == "running")
+    run.pause()
+    until(lambda: run.status == "paused", 20)
+    assert run.state.step == 0
+    with pytest.raises(RuntimeError, match="not evaluated yet"):
+        run.probabilities
+    run.stop()
+    assert run.wait(60).status == "stopped"
+    assert run.probabilities.shape == (3600, 10)
+
+
+def test_a_pause_is_not_slowness(digits, endless):
+    rates = []
+    run = fit(digits, endless, observers=[lambda e: rates.append(e.images_per_second) if isinstance(e, StepDone) else None], background=True)
+    until(lambda: len(rates) > 2)
+    run.pause()
+    until(lambda: run.status == "paused")
+    told = len(rates)
+    time.sleep(3)
+    run.resume()
+    until(lambda: len(rates) > told + 1)
+    run.stop()
+    run.wait()
+    assert rates[told] > 40 / 3 * 2, f"two steps of 40 images and a pause of three seconds were told as {rates[told]:.1f} images/s"
+
+
+# --- faults -------------------------------------------------------------------------------------------------------
+def test_an_observer_that_raises_is_reported_once_and_dropped(digits, config, caplog):
+    heard, broken = [], []
+
+    def faulty(event):
+        broken.append(event)
+        if isinstance(event, StepDone):
+            raise ZeroDivisionError("a picture of nothing")
+
+    run = fit(digits, config, observers=[faulty, heard.append])
+    assert run.status == "completed" and isinstance(heard[-1], RunFinished)
+    assert [type(e) for e in broken].count(StepDone) == 1 and isinstance(broken[-1], StepDone)
+    reports = [r for r in caplog.records if "faulty" in r.getMessage()]
+    assert len(reports) == 1 and reports[0].exc_info[0] is ZeroDivisionError
+
+
+def test_divergence_names_the_step_and_keeps_the_good_checkpoint(digits, config, tmp_path, monkeypatch):
+    real, calls = train.dcacn_loss, [0]
+
+    def poisoned(*args, **kwargs):
+        losses = real(*args, **kwargs)
+        calls[0] += 1
+        return losses if calls[0] < 5 else {name: value * float("nan") for name, value in losses.items()}
+
+    monkeypatch.setattr(train, "dcacn_loss", poisoned)
+    run = fit(digits, replace(config, epochs=3, log_every=3, checkpoint_seconds=0.0), run_dir=tmp_path, background=True)
+    with pytest.raises(TrainingDiverged, match=r"not finite at step 5 \(total nan.*grad_norm nan\).*smaller lr"):
+        run.wait(60)
+    assert run.status == "failed" and "step 5" in repr(run)
+    kept = list_checkpoints(tmp_path / "checkpoints")
+    assert kept[-1].stem == "step_00000004"
+    assert all(value.isfinite().all() for path in kept for value in load_checkpoint(path)[0].values())
+    last = read_events(tmp_path)[-1]
+    assert last.reason == "failed" and last.message.startswith("TrainingDiverged: ")
+
+
+def test_a_weight_that_is_not_finite_is_not_saved(digits, config, tmp_path):
+    def spoil(event):
+        if isinstance(event, StepDone):
+            with torch.no_grad():
+                run.model.cluster_head[2].bias[0] = float("inf")
+            run.stop()
+
+    run = train.Run(digits.images, config, None, None, tmp_path, [spoil], None, {}, "dcacn")
+    train._open_folder(run, resume=False)
+    run._drive()
+    with pytest.raises(TrainingDiverged, match="cluster_head.2.bias is not finite after step 2"):
+        run.wait()
+    assert list_checkpoints(tmp_path / "checkpoints") == []
+
+
+def full_disk(monkeypatch, owner, name, from_call):
+    "Let a function fail as on a full disk, from its n-th call on."
+    real, calls = getattr(owner, name), [0]
+
+    def failing(*args, **kwargs):
+        calls[0] += 1
+        if calls[0] >= from_call:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(owner, name, failing)
+
+
+def test_disk_full_at_a_checkpoint(digits, config, tmp_path, monkeypatch):
+    full_disk(monkeypatch, checkpoint, "atomic_write", 4)
+    with pytest.raises(OSError, match="could not write the checkpoint.*No space left on device; free some space") as caught:
+        fit(digits, replace(config, checkpoint_seconds=0.0), run_dir=tmp_path)
+    assert caught.value.errno == errno.ENOSPC
+    kept = list_checkpoints(tmp_path / "checkpoints")
+    assert kept and load_checkpoint(kept[-1])[1]["step"] == 3
+    events = read_events(tmp_path)
+    assert events[-1].reason == "failed" and "No space left" in events[-1].message and isinstance(events[0], RunStarted)
+    monkeypatch.undo()
+    assert fit(digits, config, run_dir=tmp_path, resume=True).status == "completed"
+
+
+def test_disk_full_at_the_log_still_ends_the_run(digits, config, tmp_path, monkeypatch):
+    "Not even the last event can be written: wait() must return all the same, observers hear the end, the folder is free again."
+    from dcacn_nb import runlog
+
+    heard = []
+    full_disk(monkeypatch, runlog, "_append", 3)
+    run = fit(digits, config, run_dir=tmp_path, observers=[heard.append], background=True)
+    with pytest.raises(OSError, match="No space left on device"):
+        run.wait(60)
+    assert run._done.is_set() and heard[-1].reason == "failed"
+    monkeypatch.undo()
+    assert fit(digits, config, run_dir=tmp_path, resume=True).status == "completed"
+
+
+def test_a_failing_report_does_not_lose_the_run(digits, config, tmp_path, monkeypatch, caplog):
+    def failing(folder):
+        raise KeyError("no such figure")
+
+    monkeypatch.setattr(train, "write_report", failing)
+    run = fit(digits, config, run_dir=tmp_path)
+    assert run.status == "completed" and run.error is None and read_events(tmp_path)[-1].reason == "completed"
+    assert any("report could not be written" in r.getMessage() for r in caplog.records)
+
+
+def test_a_fault_in_the_background_surfaces(digits, config, monkeypatch, caplog):
+    def failing(*args, **kwargs):
+        raise MemoryError("no room for the crops")
+
+    monkeypatch.setattr(train, "train_step", failing)
+    run = fit(digits, config, background=True)
+    with pytest.raises(MemoryError, match="no room for the crops"):
+        run.wait(60)
+
+    async def awaiting():
+        return await run
+
+    with pytest.raises(MemoryError, match="no room for the crops"):
+        asyncio.run(awaiting())
+    assert any("no room for the crops" in r.getMessage() for r in caplog.records), "a fault that nobody waits for must be in the log"
+
+
+@pytest.mark.skipif(hasattr(os, "geteuid") and os.geteuid() == 0, reason="root may write anywhere")
+def test_no_permission_to_write(digits, config, tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(PermissionError, match="run_dir cannot be written to"):
+        fit(digits, config, run_dir=tmp_path / "run")
+
+
+def test_a_run_dir_that_is_a_file(digits, config, tmp_path):
+    (tmp_path / "file").write_text("")
+    for target in (tmp_path / "file", tmp_path / "file" / "run"):
+        with pytest.raises(OSError, match="run_dir cannot be written to"):
+            fit(digits, config, run_dir=target)
+
+
+# --- interrupts ---------------------------------------------------------------------------------------------------
+INTERRUPTED = r"""
+import sys
+from dcacn_nb.config import preset
+from dcacn_nb.data import load_images
+from dcacn_nb.events import StepDone
+from dcacn_nb.train import fit
+digits = load_images("digits", limit=120)
+config = preset("default", digits, 10, width=4, projection_dim=8, batch_size=40, n_local=1, epochs=100_000, eval_every=100_000, log_every=1,
+                snapshot_every=0, checkpoint_seconds=1e9, device="cpu")
+try:
+    fit(digits, config, run_dir=sys.argv[1], observers=[lambda e: print("step", e.step, flush=True) if isinstance(e, StepDone) else None])
+except KeyboardInterrupt as error:
+    print("interrupted:", error, flush=True)
+    sys.exit(130)
+"""
+
+
+def test_ctrl_c_ends_cleanly_with_a_checkpoint(tmp_path):
+    child = subprocess.Popen([sys.executable, "-c", INTERRUPTED, str(tmp_path / "run")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                             env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert child.stdout.readline().startswith("step")
+    child.send_signal(signal.SIGINT)
+    out, errors = child.communicate(timeout=60)
+    assert child.returncode == 130, errors
+    assert "Traceback" not in errors
+    last = read_events(tmp_path / "run")[-1]
+    assert last.reason == "interrupted"
+    assert [load_checkpoint(p)[1]["step"] for p in list_checkpoints(tmp_path / "run" / "checkpoints")] == [last.step]
+    assert f"interrupted: stopped at step {last.step}; go on with resume=True" in out
+
+
+def test_the_handler_of_ctrl_c_is_put_back(digits, config):
+    before = signal.getsignal(signal.SIGINT)
+    seen = []
+    fit(digits, replace(config, epochs=1), observers=[lambda e: seen.append(signal.getsignal(signal.SIGINT))])
+    assert signal.getsignal(signal.SIGINT) is before and seen[0] != before
+    threading.Thread(target=lambda: seen.append(fit(digits, replace(config, epochs=1)).status)).start()  # signals belong to the main thread
+    until(lambda: seen[-1] == "completed")
+
+
+def test_a_cancelled_await_stops_the_run(digits, endless, tmp_path):
+    run = fit(digits, endless, run_dir=tmp_path, background=True)
+    until(lambda: run.state.step >= 1)
+
+    async def cancelled():
+        task = asyncio.ensure_future(run._watch())
+        await asyncio.sleep(0.1)
+        task.cancel()
+        await task
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(cancelled())
+    assert run.status == "interrupted" and len(list_checkpoints(tmp_path / "checkpoints")) == 1
+    assert read_events(tmp_path)[-1].reason == "interrupted"
+
+
+def test_an_interrupted_wait_stops_the_run(digits, endless, monkeypatch):
+    run = fit(digits, endless, background=True)
+    real = run._done.wait
+    interrupts = iter([True])
+
+    def interrupted(timeout=None):
+        if next(interrupts, False):
+            raise KeyboardInterrupt
+        return real(timeout)
+
+    monkeypatch.setattr(run._done, "wait", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run.wait()
+    assert run.status == "interrupted"
+
+
+# --- going on -----------------------------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def finished(digits, config, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("finished")
+    return fit(digits, config, labels=digits.labels, run_dir=folder), folder
+
+
+def test_resume_with_other_settings_lists_the_differences(digits, config, finished):
+    run, folder = finished
+    events = read_events(folder)
+    with pytest.raises(ValueError) as caught:
+        fit(digits.images.flip(0), replace(config, lr=0.5, epochs=9, keep_last=7), run_dir=folder, resume=True, method="other")
+    lines = str(caught.value).splitlines()[1:]
+    assert [line.strip() for line in lines] == ["method: 'dcacn' in the run, 'other' now", "epochs: 2 in the run, 9 now", "lr: 0.01 in the run, 0.5 now",
+                                                "images: not the ones the run was started with"]
+    with pytest.raises(ValueError, match="images: not the ones"):
+        fit(digits, config, extra=digits.images, run_dir=folder, resume=True)
+    with pytest.raises(FileExistsError, match="already holds a run; go on with it by resume=True"):
+        fit(digits, config, run_dir=folder)
+    assert read_events(folder) == events, "a refused resume must not touch the log"
+
+
+def test_resume_of_a_completed_run_changes_nothing(digits, config, finished):
+    run, folder = finished
+    events, before = read_events(folder), weights(run)
+    heard = []
+    again = fit(digits, config, labels=digits.labels, run_dir=folder, resume=True, observers=[heard.append])
+    assert again.status == "completed" and same(weights(again), before) and read_events(folder) == events == heard
+    assert again.scores == run.scores and again.health == run.health and torch.equal(again.probabilities, run.probabilities)
+
+
+def test_foreign_and_damaged_checkpoints(digits, config, tmp_path):
+    stopped = fit(digits, replace(config, checkpoint_seconds=0.0), run_dir=tmp_path / "run")
+    folder = tmp_path / "run" / "checkpoints"
+    newest = list_checkpoints(folder)[-1]
+    whole = newest.read_bytes()
+    newest.write_bytes(whole[:-9])  # damaged: the one before it is taken
+    assert fit(digits, config, run_dir=tmp_path / "run", resume=True).state.step == stopped.state.step
+    assert newest.read_bytes() == whole
+    other = fit(digits, replace(config, seed=1), run_dir=tmp_path / "other")  # another run's file of the right kind
+    newest.write_bytes(list_checkpoints(tmp_path / "other" / "checkpoints")[-1].read_bytes())
+    with pytest.raises(ValueError, match="seed: 1 in the run, 0 now"):
+        fit(digits, config, run_dir=tmp_path / "run", resume=True)
+    save_checkpoint(newest, {"x": torch.zeros(1)}, {"something": "else"})
+    with pytest.raises(ValueError, match="cannot resume.*step_"):
+        fit(digits, config, run_dir=tmp_path / "run", resume=True)
+    for path in list_checkpoints(folder):
+        path.write_bytes(b"not a checkpoint")
+    with pytest.raises(CheckpointError, match="none of the 2 checkpoint"):
+        fit(digits, config, run_dir=tmp_path / "run", resume=True)
+    (tmp_path / "other" / "config.json").write_text("{")
+    with pytest.raises(ValueError, match="config.json.*damaged"):
+        fit(digits, replace(config, seed=1), run_dir=tmp_path / "other", resume=True)
+
+
+def test_two_runs_cannot_share_a_folder(digits, endless, tmp_path):
+    run = fit(digits, endless, run_dir=tmp_path, background=True)
+    with pytest.raises(RuntimeError, match="in use by a run that has not ended"):
+        fit(digits, endless, run_dir=tmp_path, resume=True)
+    run.stop()
+    run.wait()
+    with pytest.raises(ValueError, match="seed"):
+        fit(digits, replace(endless, seed=5), run_dir=tmp_path, resume=True)
+    again = fit(digits, endless, run_dir=tmp_path, resume=True, background=True)  # neither the end nor the refusal keeps the lock
+    again.stop()
+    assert again.wait().status == "stopped"
+
+
+def test_the_best_weights_are_those_of_the_best_evaluation(digits, config, tmp_path):
+    run = fit(digits, replace(config, epochs=4), run_dir=tmp_path)
+    evaluated = [e for e in read_events(tmp_path) if isinstance(e, Evaluated) and e.epoch > 0]
+    best = max(evaluated, key=lambda e: e.health["view_information"])
+    model, _ = load_run(tmp_path, "best")
+    assert load_checkpoint(tmp_path / "checkpoints" / "best.safetensors")[1]["step"] == best.step
+    p = encode(model, digits.images, config)
+    np.testing.assert_allclose(p.numpy().mean(0), best.health["cluster_mass"], atol=1e-6)
+
+
+def test_dropout_is_a_function_of_the_step_too(digits, config, tmp_path):
+    "A network that draws by itself is resumed bit for bit, and the caller's random state is left alone."
+    def network():
+        model = build_model(config)
+        model.instance_head.insert(1, torch.nn.Dropout(0.5))
+        return model
+
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    whole = fit(digits, config, model=network())
+    assert torch.equal(torch.get_rng_state(), before)
+    holder = []
+    stop = lambda e: holder[0].stop() if isinstance(e, StepDone) and holder else None
+    holder.append(train.Run(digits.images, config, None, None, tmp_path, [stop], network(), {}, "dcacn"))
+    train._open_folder(holder[0], resume=False)
+    holder[0]._drive()
+    assert holder[0].status == "stopped" and 0 < holder[0].state.step < 6
+    torch.manual_seed(2)
+    assert same(weights(fit(digits, config, model=network(), run_dir=tmp_path, resume=True)), weights(whole))
+
+
+# --- what training may see ----------------------------------------------------------------------------------------
+def test_labels_never_reach_training(digits, config, finished):
+    "Shuffled labels, no labels, or an image set that carries them: the same weights, bit for bit."
+    run, _ = finished
+    shuffled = np.random.default_rng(0).permutation(digits.labels)
+    others = [fit(digits.images, config, labels=shuffled), fit(digits.images, config),
+              fit(ImageSet(digits.images, shuffled, protocol=digits.protocol), config)]
+    assert all(same(weights(other), weights(run)) for other in others)
+    assert others[0].scores != run.scores and others[1].scores is None
+    assert others[2].scores is None, "an image set's labels are used only where they are given as labels"
+
+
+def test_extra_images_come_first_and_see_the_instance_loss_alone(digits, config, monkeypatch):
+    real, seen = train.train_step, []
+
+    def watching(state, images, views, draws, lr, instance_only):
+        seen.append((instance_only, {bytes(image.numpy()) for image in images}))
+        return real(state, images, views, draws, lr, instance_only)
+
+    monkeypatch.setattr(train, "train_step", watching)
+    first, rest = digits.images[:80], digits.images[80:]
+    steps = []
+    run = fit(ImageSet(rest, extra=ImageSet(first)), config, observers=[lambda e: steps.append(e) if isinstance(e, StepDone) else None])
+    assert [kind for kind, _ in seen] == [True, True, False] * 2 and run.assignments.shape == (40,)
+    extra = {bytes(image.numpy()) for image in first}
+    assert all((pictures <= extra) == kind for kind, pictures in seen)
+    assert [sorted(e.losses) for e in steps[:2]] == [["instance", "total"], ["balance", "cluster", "instance", "total"]]
+
+
+def test_bf16_and_compile_settings(digits, config):
+    "bfloat16 on the processor trains and evaluates with figures in float32."
+    run = fit(digits, replace(config, amp="bf16", epochs=1))
+    exact = fit(digits, replace(config, amp="off", epochs=1))
+    assert run.probabilities.dtype == torch.float32 and not same(weights(run), weights(exact))
+    assert (run.probabilities - exact.probabilities).abs().max() < 0.1
+
+
+# --- telling ------------------------------------------------------------------------------------------------------
+def test_progress_bar(digits, config, finished, capsys):
+    _, folder = finished
+    fit(digits, replace(config, epochs=1), labels=digits.labels, progress=True)
+    text = capsys.readouterr().err
+    assert "3/3" in text and "ACC=0." in text and "images/s=" in text and "loss=" in text
+    file = io.StringIO()
+    watch(folder, [ProgressBar(file)])
+    assert "6/6" in file.getvalue()
+
+
+def test_progress_of_a_resumed_run_counts_only_new_steps(digits, endless, tmp_path):
+    long = replace(endless, log_every=1)
+    run = fit(digits, long, run_dir=tmp_path, background=True)
+    until(lambda: run.state.step >= 4)
+    run.stop()
+    run.wait()
+    bar = ProgressBar(io.StringIO())
+    for event in read_events(tmp_path)[:-1]:
+        bar(event)
+    assert bar.bar.initial == bar.bar.n == run.state.step
+    bar.close()
+
+
+def test_watch_drops_a_failing_observer(finished, caplog):
+    _, folder = finished
+    heard = []
+    watch(folder, [lambda event: 1 / 0, heard.append])
+    assert heard == read_events(folder) and len(caplog.records) == 1
