@@ -307,7 +307,7 @@ def run_training(images, config, run_dir: Path, reading: dict, resume: bool = Fa
         complain(f"Stopped; everything so far is saved. Go on with:\n  {go_on}")
         answer({"status": "interrupted", "run_dir": run_dir, "go_on": go_on})
         raise typer.Exit(130) from None
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RuntimeError) as error:
         if bar.heard:  # it had begun: a failure, not bad input
             raise
         raise BadInput(str(error)) from error
@@ -317,7 +317,6 @@ def in_words(run_dir: Path) -> "list[str]":
     "The report's plain sentences on a run's health."
     from dcacn_nb import report
     from dcacn_nb.runlog import read_events
-    if not hasattr(report, "diagnose"): return []
     return [str(line) for line in report.diagnose(read_events(run_dir, arrays=False))]
 
 

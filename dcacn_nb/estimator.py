@@ -8,7 +8,6 @@ __all__ = ['log', 'RESERVED', 'settings_for', 'load_like', 'DCACN']
 # %% ../nbs/51_estimator.ipynb #3a04601b
 import dataclasses
 import logging
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,14 +16,12 @@ import torch
 from sklearn.base import BaseEstimator, ClusterMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
-from tqdm.auto import tqdm
 
 from . import train
 from .checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from .config import TrainConfig, build_model, from_dict, preset
 from .core import pick_device
 from .data import ImageSet, load_images
-from .events import Event, RunFinished, RunStarted, StepDone
 
 # %% ../nbs/51_estimator.ipynb #1785772a
 log = logging.getLogger(__name__)
@@ -98,8 +95,7 @@ class DCACN(ClusterMixin, TransformerMixin, BaseEstimator):
         "Train on images alone; sets labels_, probabilities_, n_clusters_, health_, config_, model_ and image_shape_."
         images = self._read_new(X)
         config = self._configure(images)
-        observers = [_progress_bar()] if self.verbose else []
-        run = train.fit(images, config, run_dir=self.run_dir, observers=observers)
+        run = train.fit(images, config, run_dir=self.run_dir, progress=bool(self.verbose))
         self.config_, self.model_, self.health_ = config, run.model, run.health
         self.image_shape_ = tuple(images.images.shape[1:])
         self.probabilities_ = run.probabilities.numpy()
@@ -199,16 +195,3 @@ class DCACN(ClusterMixin, TransformerMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array, tags.input_tags.three_d_array = False, True
         return tags
-
-
-def _progress_bar() -> "Callable[[Event], None]":
-    "An observer that moves a bar."
-    bars: list = []
-    def show(event: Event) -> None:
-        if isinstance(event, RunStarted):
-            bars.append(tqdm(total=event.n_steps, unit="step"))
-        elif isinstance(event, StepDone) and bars:
-            bars[-1].update(event.step - bars[-1].n)
-        elif isinstance(event, RunFinished) and bars:
-            bars[-1].close()
-    return show

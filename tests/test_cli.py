@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from dcacn_nb import cli, data, sources
+from dcacn_nb import cli, sources
 from project import ROOT
 
 SETTINGS = ["width=2", "n_local=0", "projection_dim=4", "snapshot_every=0", "warmup_epochs=0", "device=cpu"]
@@ -26,6 +26,7 @@ def own_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("DCACN_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr("dcacn_nb.train.write_report", lambda folder: None)  # its pictures take seconds; one test draws them
 
 
 def dcacn(*args, code=0):
@@ -118,7 +119,9 @@ def test_evaluate(finished):
 
 def test_report(finished):
     told = machine("report", finished)
-    assert told["run_dir"] == str(finished) and isinstance(told["diagnosis"], list)
+    assert told["run_dir"] == str(finished) and told["reports"] == [str(finished / "report.html")]
+    assert told["diagnosis"] and all(len(line) > 20 for line in told["diagnosis"])
+    assert (finished / "report.html").read_text().startswith("<!DOCTYPE html>")
 
 
 def test_demo(monkeypatch):
@@ -210,7 +213,7 @@ def test_a_failure_is_no_bad_input(monkeypatch, finished):
     "Whatever goes wrong after the checks ends with 1 and one line."
     def broken(*_):
         raise RuntimeError("the disk is on fire")
-    monkeypatch.setattr("dcacn_nb.report.write_report", broken)
+    monkeypatch.setattr("dcacn_nb.report.write_report", broken)  # imported when the command runs
     assert "Failed: RuntimeError: the disk is on fire" in dcacn("report", finished, code=1).stderr
 
 

@@ -24,6 +24,7 @@ from dcacn_nb.data import load_images
 digits = load_images("digits", limit=200)
 config = preset("default", digits, 10, width=4, projection_dim=8, batch_size=50, n_local=1, epochs=3, lr=0.01, log_every=3, snapshot_every=2,
                 snapshot_size=50, checkpoint_seconds=0.0, keep_last=1, device="cpu")
+train.write_report = lambda folder: None  # its pictures have tests of their own
 OWNERS = {"os": os, "train": train, "runlog": runlog}
 
 def die():

@@ -24,6 +24,14 @@ from dcacn_nb.runlog import read_events
 from dcacn_nb.train import ProgressBar, TrainingDiverged, encode, fit, load_run, watch
 
 
+@pytest.fixture(scope="module", autouse=True)
+def no_report():
+    "Reports have tests of their own, and their pictures take longer than these runs."
+    before, train.write_report = train.write_report, lambda folder: None
+    yield
+    train.write_report = before
+
+
 @pytest.fixture(scope="module")
 def digits():
     return load_images("digits", limit=120)
@@ -274,7 +282,7 @@ def test_ctrl_c_ends_cleanly_with_a_checkpoint(tmp_path):
                              env={**os.environ, "OMP_NUM_THREADS": "1"})
     assert child.stdout.readline().startswith("step")
     child.send_signal(signal.SIGINT)
-    out, errors = child.communicate(timeout=60)
+    out, errors = child.communicate(timeout=240)
     assert child.returncode == 130, errors
     assert "Traceback" not in errors
     last = read_events(tmp_path / "run")[-1]
