@@ -292,10 +292,11 @@ def remembered(run_dir: Path) -> dict:
 # %% ../nbs/80_cli.ipynb #2092dd74
 def run_training(images, config, run_dir: Path, reading: dict, resume: bool = False):
     "Train in the foreground with a progress bar; Ctrl-C saves, says how to go on, and leaves with 130."
-    from dcacn_nb.core import atomic_write
+    from dcacn_nb.core import atomic_write, pick_device
     from dcacn_nb.train import check_run, fit
     labels = images.labels if reading["labels"] else None
     with checking():
+        pick_device(config.device)
         check_run(images.images, config, labels, images.extra and images.extra.images)
         if not resume:
             atomic_write(run_dir / "source.json", json.dumps(reading, indent=1).encode())

@@ -607,7 +607,7 @@ class Run:
             log.exception("the end of the run could not be written into its log")
         tell(self._observers, event)
         try:
-            if self._log:
+            if self._log and event.reason != "interrupted":  # who presses Ctrl-C does not want to wait for pictures
                 write_report(self.folder)
         except Exception:
             log.exception("the run is %s, but its report could not be written; write_report(%r) tries again", event.reason, str(self.folder))
@@ -694,6 +694,8 @@ def _open_folder(run: Run, resume: bool) -> None:
         if begun:
             _go_back(run)
         else:
+            for stray in folder.glob(".config.json.*.tmp"):  # of a start that was killed here
+                stray.unlink(missing_ok=True)
             run._log = RunLog(folder)
             atomic_write(folder / "config.json", json.dumps(run.about | {"protocol": run.protocol}, indent=1, default=str).encode())
     except BaseException:

@@ -86,7 +86,7 @@ def test_fit_says_what_came_out(finished):
     out = result.stdout
     assert "30 images in 10 clusters of sizes" in out and "ACC 0." in out and "never in training" in out
     assert f"Run folder: {os.path.join('runs', 'digits-0-1')}" in out
-    assert "batch_size lowered from 128 to 30" in result.stderr and "batch_size" not in out
+    assert "to 30, the number of images" in result.stderr and "batch_size" not in out
     assert "runs/digits-0-2" in dcacn("fit", "digits", "--limit", 30, "--epochs", 1, *TINY).stdout.replace("\\", "/")
 
 

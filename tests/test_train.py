@@ -40,7 +40,7 @@ def digits():
 @pytest.fixture(scope="module")
 def config(digits):
     return preset("default", digits, 10, width=4, projection_dim=8, batch_size=40, n_local=1, epochs=2, lr=0.01, log_every=2,
-                  snapshot_every=0, snapshot_size=40, checkpoint_seconds=1e9, device="cpu")
+                  eval_every=1, snapshot_every=0, snapshot_size=40, checkpoint_seconds=1e9, device="cpu")
 
 
 @pytest.fixture
