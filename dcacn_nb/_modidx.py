@@ -74,6 +74,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                               'dcacn_nb.cli.Which': ('cli.html#which', 'dcacn_nb/cli.py'),
                               'dcacn_nb.cli._after': ('cli.html#_after', 'dcacn_nb/cli.py'),
                               'dcacn_nb.cli._configured': ('cli.html#_configured', 'dcacn_nb/cli.py'),
+                              'dcacn_nb.cli._console': ('cli.html#_console', 'dcacn_nb/cli.py'),
                               'dcacn_nb.cli._demo_table': ('cli.html#_demo_table', 'dcacn_nb/cli.py'),
                               'dcacn_nb.cli._network': ('cli.html#_network', 'dcacn_nb/cli.py'),
                               'dcacn_nb.cli._read': ('cli.html#_read', 'dcacn_nb/cli.py'),

@@ -52,12 +52,17 @@ def checking() -> Iterator[None]:
 
 def say(*parts: object) -> None:
     "Text or a table for people: standard output, or standard error when a machine reads the former."
-    Console(stderr=options.json, soft_wrap=True, markup=False, highlight=False).print(*parts)
+    _console(options.json).print(*parts)
 
 
 def complain(text: str) -> None:
     "One message on standard error."
-    Console(stderr=True, soft_wrap=True, markup=False, highlight=False).print(text)
+    _console(True).print(text)
+
+
+def _console(stderr: bool) -> Console:
+    "Plain output, in a notebook too; long lines are left to the terminal, so that paths and commands can be copied."
+    return Console(stderr=stderr, soft_wrap=True, markup=False, highlight=False, force_jupyter=False)
 
 
 def answer(result: dict) -> None:
@@ -215,9 +220,9 @@ class ProgressBar:
     "An observer of events: a bar with rate and time left on standard error."
     def __init__(self):
         from rich.progress import BarColumn, Progress, TextColumn
-        self.console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
+        self.live = sys.stderr.isatty()  # not rich's own guess: FORCE_COLOR must not fill a log file with bars
         self.bar = Progress(BarColumn(30), TextColumn("{task.completed}/{task.total} steps  {task.description}", markup=False),
-                            console=self.console, transient=True)
+                            console=_console(True), transient=True, disable=not self.live)
         self.task, self.total, self.batch, self.epochs, self.heard = None, 0, 1, 1, 0
 
     def __enter__(self) -> "ProgressBar":
@@ -238,9 +243,9 @@ class ProgressBar:
             left = (self.total - event.step) * self.batch / max(event.images_per_second, 1e-9)
             self.bar.update(self.task, completed=event.step, description=(
                 f"epoch {event.epoch}  loss {event.losses['total']:.3f}  {event.images_per_second:,.0f} images/s  {clock(left)} left"))
-        elif kind == "Evaluated" and not self.console.is_terminal and event.epoch % max(1, self.epochs // 10) == 0:
+        elif kind == "Evaluated" and not self.live and event.epoch % max(1, self.epochs // 10) == 0:
             scores = "".join(f"  {name.upper()} {value:.3f}" for name, value in (event.scores or {}).items())
-            self.console.print(f"epoch {event.epoch}/{self.epochs}  view information {event.health['view_information']:.3f}{scores}")
+            complain(f"epoch {event.epoch}/{self.epochs}  view information {event.health['view_information']:.3f}{scores}")
 
 # %% ../nbs/80_cli.ipynb #9c31bebc
 def open_source(
@@ -412,9 +417,10 @@ def fit(
 
 
 def _whole_path(source: str) -> str:
-    "A folder's full path, so that a run can be resumed from anywhere; a known name as it is."
+    "A folder's full path, so that a run can be resumed from anywhere; a known name, or a wrong one, as it is."
     from dcacn_nb.sources import SOURCES
-    return source if source in SOURCES else str(Path(source).expanduser().absolute())
+    folder = Path(source).expanduser()
+    return str(folder.absolute()) if source not in SOURCES and folder.exists() else source
 
 
 def _read(reading: dict, download: bool = False):

@@ -59,7 +59,8 @@ class Picture(Figure):
             if axis.get_legend():
                 axis.get_legend().get_frame().set(facecolor=paper, edgecolor="#888888")
         file = io.BytesIO()
-        self.savefig(file, format="png", dpi=dpi, facecolor=paper)
+        self.savefig(file, format="png", dpi=dpi, facecolor=paper, pil_kwargs={"compress_level": 1})
+        self.set_layout_engine("none")  # the places are found: no need to find them for the next theme again
         return _compact(file)
 
     def _repr_png_(self) -> bytes:
@@ -179,7 +180,7 @@ def _draw_scores(axis, scored: "list[Evaluated]") -> str:
             every = max(1, len(points) // 12)  # a marker at every point of a long run would hide the line
             axis.plot(*zip(*points), color=color, marker=marker, markersize=4, markevery=every, label=f"{name} {points[-1][1]:.3f}")
             said.append(f"{name} {points[-1][1]:.3f}")
-    axis.set(title="scores (labels were used for these alone)", ylim=(min(0, axis.get_ylim()[0]), 1))
+    axis.set(title="scores (labels were used for these alone)", ylim=(min(0, axis.get_ylim()[0]), 1.03))
     axis.legend(fontsize=8)
     return f"Scores at the end: {', '.join(said)}."
 
@@ -210,8 +211,8 @@ def _draw_speed(axis, story: Story) -> str:
     "Images a second."
     rates = [e.images_per_second for e in story.steps]
     axis.plot([story.epoch_of(e.step) for e in story.steps], rates, color=COLORS[4])
-    axis.set(title="images a second", ylim=(0, None))
     known = [rate for rate in rates if math.isfinite(rate)]
+    axis.set(title="images a second", ylim=(0, 1.1 * max(known, default=1)))
     return f"Median speed {np.median(known):,.0f} images a second." if known else "Speed unknown."
 
 # %% ../nbs/46_report.ipynb #f662425c
@@ -269,7 +270,7 @@ def _draw_mass(figure: Picture, axis, told: "list[Evaluated]") -> None:
     middle = (epochs[1:] + epochs[:-1]) / 2
     width = np.diff(epochs).min() / 2 if len(epochs) > 1 and np.diff(epochs).min() > 0 else 0.5
     edges = np.concatenate([[epochs[0] - width], middle, [epochs[-1] + width]])
-    mesh = axis.pcolormesh(edges, np.arange(k + 1) - 0.5, share, cmap="cividis", vmin=0, vmax=max(2.0, float(np.nanmax(share))))
+    mesh = axis.pcolormesh(edges, np.arange(k + 1) - 0.5, share, cmap="cividis", vmin=0, vmax=max(2.0, float(share[np.isfinite(share)].max(initial=0))))
     axis.set(title="mass of each cluster (1: an even share)", xlabel="epoch", ylabel="cluster")
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.set_yticks(range(0, k, max(1, math.ceil(k / 12))))
@@ -301,7 +302,8 @@ def plot_clusters(
     axis.set_yticklabels([f"cluster {k}: {sizes[k]}" for k in shown], fontsize=8)
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)
-    for x, words in ((0, "surest first"), (middle, "most doubtful first")):
+    which = f" (the {len(shown)} largest of {p.shape[1]} clusters)" if len(shown) < p.shape[1] else ""
+    for x, words in ((0, f"surest first{which}"), (middle, "most doubtful first")):
         axis.text(x, -step * 0.15, words, fontsize=9)
     figure.alt = (f"One row for each of {len(shown)} of {p.shape[1]} clusters, up to {per_cluster} surest and {per_cluster} most doubtful of {len(p)} "
                   f"images. Images in them: {', '.join(f'cluster {k} {sizes[k]}' for k in shown)}.")
@@ -367,7 +369,7 @@ def plot_embedding_evolution(
     figure = Picture(figsize=(10.4, 3.2), layout="constrained")
     if not usable:
         _empty(figure, "no snapshot with features in the log")
-        figure.alt = "Features in two dimensions: the log holds no snapshot with features."
+        figure.alt = "Features in two dimensions: no snapshot with features."
         return figure
     last = usable[-1]
     kept = np.arange(len(last.indices))[::math.ceil(len(last.indices) / 1000) if method == "tsne" else 1]
@@ -377,7 +379,7 @@ def plot_embedding_evolution(
     cluster = last.arrays["p"][kept].argmax(1)
     for i, (snapshot, points, (_, explained)) in enumerate(zip(usable, turned, planes)):
         axis = figure.add_subplot(1, len(usable), i + 1, xlim=(-limit, limit), ylim=(-limit, limit))
-        _scatter(axis, points, cluster, legend=i == len(usable) - 1)
+        _scatter(axis, points, cluster, legend=snapshot is last)
         axis.set_title(f"epoch {snapshot.epoch}" + ("" if explained is None else f" ({explained:.0%} of the variance)"), fontsize=9)
     figure.alt = (f"Features of {len(kept)} images in two dimensions ({'t-SNE' if method == 'tsne' else 'principal components'}) at epochs "
                   f"{', '.join(str(s.epoch) for s in usable)}, coloured by the {len(np.unique(cluster))} clusters found at the last one.")
@@ -545,7 +547,7 @@ p.sub, figcaption, .note { color: var(--soft); } p.sub { margin-top: .2rem; }
 table { border-collapse: collapse; } th, td { text-align: left; padding: .15rem .9rem .15rem 0; vertical-align: top; overflow-wrap: anywhere; }
 th { font-weight: 600; white-space: nowrap; } td.n { text-align: right; font-variant-numeric: tabular-nums; }
 .bar { display: inline-block; height: .7rem; background: var(--bar); border-radius: 2px; } .bars { width: 22rem; }
-figure { margin: 0; } img { max-width: 100%; height: auto; } pre { white-space: pre-wrap; overflow-wrap: anywhere; }
+figure { margin: 0; } img { width: 100%; height: auto; } pre { white-space: pre-wrap; overflow-wrap: anywhere; }
 details { margin: .6rem 0; } summary { cursor: pointer; font-weight: 600; } .failed { border-left: 4px solid #d55e00; padding-left: .8rem; }
 """
 PICTURES = {  # title, drawing function, caption
@@ -645,8 +647,10 @@ def _picture(name: str, function, caption: str, story: Story) -> str:
     "One section: the picture on light and on dark paper, its words for those who cannot see it, its caption."
     try:
         figure = function(story)
-        dpi = 100 if len(figure.png("light")) < 150_000 else 70  # many photographs: smaller, so that the page can be mailed
-        light, dark = (base64.b64encode(figure.png(theme, dpi)).decode() for theme in ("light", "dark"))
+        pngs = [figure.png("light"), figure.png("dark")]
+        if len(pngs[0]) > 150_000:  # many photographs: smaller, so that the page can be mailed
+            pngs = [figure.png(theme, dpi=70) for theme in THEMES]
+        light, dark = (base64.b64encode(png).decode() for png in pngs)
     except Exception:  # the end of a long training must not fail over a picture: say so, and go on
         logger.exception("the picture %r could not be drawn", name)
         return f"<h2>{_text(name)}</h2><p class='note'>This picture could not be drawn; the reason is in the program's log.</p>"
