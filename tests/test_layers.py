@@ -15,7 +15,7 @@ SAME_LAYER = {
     "sources": {"folders"},
     "backbone": {"cbam"},
     "model": {"backbone"},
-    "estimator": {"train"},
+    "estimator": {"train"}, "report": {"runlog"},
     "compare": {"baselines"},
 }
 HIGHEST_FOR = {"widgets": 4}  # widgets show events and models; they never see `train`
