@@ -410,6 +410,7 @@ PRESET = dict(  # the rule of multicrop_for: all its numbers
     local_scale=(0.1, 0.5),  # area of the local crops, share of the image
     least_pixels=(7, 5),  # but no global, no local crop with fewer of the image's own pixels on a side
     most_raised=(0.75, 0.4, 0.75),  # how far that may raise the global lower, local lower and local upper end
+    global_grayscale=0.2,  # probability that a global crop of a colour image loses its colour
     tilt=dict(rotation=15.0, shear=0.2),  # for upright images, in place of mirroring
     strong=Augmentation(flip=0.5, jitter=0.8, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1, grayscale=0.2, blur=0.5, sigma=(0.004, 0.04)),
 )
@@ -429,7 +430,7 @@ def _build(row: dict, channels: int, upright: bool, n_local: "int | None", alike
     strong = replace(row["strong"], flip=0.0, **row.get("tilt", {})) if upright else row["strong"]
     if channels == 1:
         strong = replace(strong, saturation=0.0, hue=0.0, grayscale=0.0)
-    weak = strong if alike else replace(strong, grayscale=0.0, blur=0.0)
+    weak = strong if alike else replace(strong, grayscale=row.get("global_grayscale", 0.0) * (channels == 3), blur=0.0)
     return MultiCrop(row["global_size"], row["local_size"], row["n_local"] if n_local is None else n_local,
                      row["global_scale"], row["local_scale"], weak=weak, strong=strong)
 
