@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -47,6 +48,13 @@ def config(digits):
 def endless(config):
     "Settings of a run that only a stop ends."
     return replace(config, epochs=100_000, eval_every=100_000)
+
+
+
+def in_a_loop(function):
+    "Run a coroutine function in an event loop of its own, also where notebooks run in this process have left one going."
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(lambda: asyncio.run(function())).result()
 
 
 def until(condition, seconds=60):
@@ -241,7 +249,7 @@ def test_a_fault_in_the_background_surfaces(digits, config, monkeypatch, caplog)
         return await run
 
     with pytest.raises(MemoryError, match="no room for the crops"):
-        asyncio.run(awaiting())
+        in_a_loop(awaiting)
     assert any("no room for the crops" in r.getMessage() for r in caplog.records), "a fault that nobody waits for must be in the log"
 
 
@@ -311,7 +319,7 @@ def test_a_cancelled_await_stops_the_run(digits, endless, tmp_path):
         await task
 
     with pytest.raises(asyncio.CancelledError):
-        asyncio.run(cancelled())
+        in_a_loop(cancelled)
     assert run.status == "interrupted" and len(list_checkpoints(tmp_path / "checkpoints")) == 1
     assert read_events(tmp_path)[-1].reason == "interrupted"
 
