@@ -3,9 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 META := settings.ini setup.py pyproject.toml
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-input
-# Two processor threads unless told otherwise; idle ones sleep, so that the notebook's page stays quick.
+# Two processor threads unless told otherwise.
 export OMP_NUM_THREADS ?= 2
-export OMP_WAIT_POLICY ?= PASSIVE
+# Beside a browser, idle threads had better sleep; alone, that would halve the speed of training (small batches, many short waits).
+lab test: export OMP_WAIT_POLICY ?= PASSIVE
 ROOT_FLAG := $(shell [ "$$(id -u)" = 0 ] && echo --allow-root)
 
 .PHONY: help demo lab test export readme fresh clean

@@ -61,6 +61,7 @@ def main():
     parser.add_argument("--root", default="data")
     parser.add_argument("--limit", type=int)
     parser.add_argument("--split", default="all")
+    parser.add_argument("--download", action="store_true")
     parser.add_argument("--seeds", type=seeds, default=[0])
     parser.add_argument("--epochs", type=int, default=None)
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting to change; may be repeated")
@@ -68,7 +69,7 @@ def main():
     parser.add_argument("--run-dir", help="keep run folders below this folder")
     parser.add_argument("--output", required=True)
     args = parser.parse_args()
-    images = load_images(args.source, root=args.root, limit=args.limit, split=args.split)
+    images = load_images(args.source, root=args.root, limit=args.limit, split=args.split, download=args.download)
     changes = {name: value(text) for name, _, text in (item.partition("=") for item in args.set)}
     changes |= {"epochs": args.epochs} if args.epochs else {}
     for seed in args.seeds:
