@@ -150,7 +150,7 @@ def dcacn_loss(
     cluster_temperature: float = 1.0, # > 0 (CC: 1.0; the paper gives none)
     cluster_weight: float = 1.0, # >= 0, the paper's lambda (Eq. 8)
     balance_weight: float = 1.0, # >= 0 (CC: 1; the paper has no such term: 0)
-    cluster_axis: str = "cluster", # "sample" (the paper's words) or "cluster" (CC)
+    cluster_axis: str = "sample", # "sample" (the paper's words) or "cluster" (CC)
     decoupled_instance: bool = True, # False: InfoNCE between images (CC)
     decoupled_cluster: bool = True, # False: InfoNCE between assignments (CC)
 ) -> "dict[str, Tensor]": # 0-dim tensors "total", "instance" and, where `p` is given, "cluster" and "balance"
