@@ -15,12 +15,13 @@ SAME_LAYER = {
     "sources": {"folders"},
     "backbone": {"cbam"},
     "model": {"backbone"},
-    "estimator": {"train"}, "report": {"runlog"},
+    "estimator": {"train"},
+    "picture": {"runlog"}, "figures": {"config", "embedding", "picture"}, "report": {"figures", "picture", "runlog"},
     "compare": {"baselines"},
 }
 HIGHEST_FOR = {"widgets": 4}  # widgets show events and models; they never see `train`
 SAME_PACKAGE = {"widgets"}  # parts of one package that may import one another; baselines may not
-WITHOUT_TORCH = ("events", "metrics", "runlog")
+WITHOUT_TORCH = ("events", "metrics", "runlog", "embedding")
 MAX_OUTPUT_BYTES = 100_000
 WRONG_LAYER = "may not import"
 
