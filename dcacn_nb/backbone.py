@@ -133,6 +133,21 @@ class Backbone(ResNet):
                 handle.remove()
         return maps
 
+    def activation_maps(
+        self,
+        x: Tensor, # (B,C,H,W) float images
+    ) -> "dict[str, Tensor]": # block name -> (B,h,w), >= 0
+        "Where each block's output is strong: the mean of its squares over the channels (Zagoruyko and Komodakis 2017), with or without attention."
+        maps = {}
+        keep = lambda name: lambda module, args, output: maps.__setitem__(name, output.float().square().mean(1))
+        handles = [block.register_forward_hook(keep(name)) for name, block in self.blocks().items()]
+        try:
+            self(x)
+        finally:
+            for handle in handles:
+                handle.remove()
+        return maps
+
 # %% ../nbs/21_backbone.ipynb #9b23bf68
 def _resnet(blocks, layers, attention, stem, width, in_channels, image_size, **knobs) -> Backbone:
     "A backbone from the arguments of resnet18, resnet34 and resnet50; `blocks` is the plain and the attentive block."

@@ -8,6 +8,7 @@ __all__ = ['ChannelAttention', 'SpatialAttention', 'CBAM']
 # %% ../nbs/20_cbam.ipynb #ea3bc00b
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import adaptive_max_pool2d
 
 # %% ../nbs/20_cbam.ipynb #ee8f2f55
 def _at_least(name: str, value: object, low: int) -> int:
@@ -37,7 +38,8 @@ class ChannelAttention(nn.Module):
         x: Tensor, # (B,C,H,W) feature map
     ) -> Tensor: # (B,C,1,1) in (0,1)
         "The map M_c: sigmoid of one shared MLP applied to the average and to the maximum of every channel."
-        pooled = torch.cat([x.mean((2, 3), keepdim=True), x.amax((2, 3), keepdim=True)])  # (2B,C,1,1): the MLP runs once
+        # the same as amax((2, 3)), but its gradient is three times faster on a processor
+        pooled = torch.cat([x.mean((2, 3), keepdim=True), adaptive_max_pool2d(x, 1)])  # (2B,C,1,1): the MLP runs once
         average, maximum = self.excite(self.squeeze(pooled).relu()).chunk(2)
         return (average + maximum).sigmoid()
 

@@ -20,7 +20,6 @@ from sklearn.utils.validation import check_is_fitted
 from . import train
 from .checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from .config import TrainConfig, build_model, from_dict, preset
-from .core import pick_device
 from .data import ImageSet, load_images
 
 # %% ../nbs/51_estimator.ipynb #1785772a
@@ -184,8 +183,8 @@ class DCACN(ClusterMixin, TransformerMixin, BaseEstimator):
         self.config_, self.health_, self.image_shape_ = from_dict(meta["config"]), meta["health"], tuple(meta["image_shape"])
         self.model_ = build_model(self.config_)
         self.model_.load_state_dict({name[len("model."):]: value for name, value in tensors.items() if name.startswith("model.")})
-        layout = torch.channels_last if self.config_.channels_last else torch.contiguous_format  # the last bit depends on it
-        self.model_.to(pick_device(device), memory_format=layout).eval()
+        train.place(self.model_, replace(self.config_, device=str(device)))
+        self.model_.eval()
         self.labels_, self.probabilities_ = tensors["labels"].numpy(), tensors["probabilities"].numpy()
         self.n_clusters_ = len(np.unique(self.labels_))
         return self

@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['log', 'ORDER', 'VIEWS', 'SAMPLE', 'AGREEMENT', 'DROPOUT', 'FREE_TO_CHANGE', 'TrainingDiverged', 'TrainState',
-           'learning_rate', 'train_step', 'autocast', 'own_draws', 'place', 'train', 'snapshot_indices', 'encode',
-           'check_run', 'versions', 'fingerprint', 'tell', 'ProgressBar', 'Run', 'fit', 'load_run', 'watch']
+           'learning_rate', 'train_step', 'autocast', 'own_draws', 'memory_layout', 'place', 'train',
+           'snapshot_indices', 'encode', 'check_run', 'versions', 'fingerprint', 'ProgressBar', 'Run', 'fit',
+           'load_run']
 
 # %% ../nbs/50_train.ipynb #149f4ff1
 import asyncio
@@ -40,7 +41,7 @@ from .losses import dcacn_loss
 from .metrics import assignment_health, evaluate_clustering
 from .model import ClusterNet
 from .report import write_report
-from .runlog import RunLog, follow_events, read_events
+from .runlog import RunLog, read_events, tell, watch
 
 try:
     import fcntl
@@ -61,7 +62,8 @@ class TrainState:
     "Everything that changes while training runs: what a checkpoint holds."
     def __init__(self, model: ClusterNet, config: TrainConfig):
         self.model, self.config = model, config
-        knobs = dict(lr=config.lr, weight_decay=config.weight_decay)
+        fused = pick_device(config.device).type in ("cpu", "cuda")  # one kernel for all parameters
+        knobs = dict(lr=config.lr, weight_decay=config.weight_decay, fused=fused)
         self.optimizer = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[config.optimizer](model.parameters(), **knobs)
         self.step = 0  # optimisation steps done
         self.epoch = 0  # epochs done, their evaluation included
@@ -172,10 +174,22 @@ def own_draws(state: TrainState, device: torch.device) -> "Iterator[None]":
         yield
 
 # %% ../nbs/50_train.ipynb #ac339397
+def memory_layout(
+    model: nn.Module, # its convolutions decide
+    config: TrainConfig, # channels_last
+    device: torch.device, # where it computes
+) -> torch.memory_format:
+    "channels_last where it was asked for and is safe."
+    # On processors, oneDNN's gradient of a strided 1x1 convolution of fewer than 16 channels writes past its memory in this layout (its issue 6035)
+    unsafe = device.type == "cpu" and any(isinstance(m, nn.Conv2d) and m.kernel_size == (1, 1) and m.stride != (1, 1) and m.in_channels < 16
+                                          for m in model.modules())
+    return torch.channels_last if config.channels_last and not unsafe else torch.contiguous_format
+
+
 def place(model: nn.Module, config: TrainConfig) -> torch.device:
     "Move the network to its device and memory layout, in place: the optimiser keeps its hold on the parameters."
     device = pick_device(config.device)
-    model.to(device, memory_format=torch.channels_last if config.channels_last else torch.contiguous_format)
+    model.to(device, memory_format=memory_layout(model, config, device))
     return device
 
 
@@ -257,7 +271,7 @@ def _evaluate(state: TrainState, store, views, labels, seconds: "float | None" =
         means = {name: total / count for name, (total, count) in state.sums.items()}
         events.append(EpochDone(epoch, state.step, means, seconds=seconds))
     if due(config.eval_every):
-        p = yield from _encode(state.model, config, store, views.plain, "p")
+        p, = yield from _encode(state.model, config, store, views.plain, ("p",))
         pair = yield from _two_views(state, store, epoch)
         state.probabilities, state.assigned_at = p, state.step
         scores = evaluate_clustering(labels, p.argmax(1).numpy()).as_dict() if labels is not None else None
@@ -275,7 +289,8 @@ def _two_views(state: TrainState, store, epoch: int) -> "Iterator[None]":
     for view in range(2):
         draws = generator(config.seed, AGREEMENT, epoch, view, device=device)
         prepare = lambda images: views(images, draws).global_crops[view]
-        pair.append((yield from _encode(state.model, config, store, prepare, "p", snapshot_indices(len(store), config))).numpy())
+        p, = yield from _encode(state.model, config, store, prepare, ("p",), snapshot_indices(len(store), config))
+        pair.append(p.numpy())
     return pair
 
 
@@ -289,16 +304,18 @@ def snapshot_indices(
 
 def _snapshot(state: TrainState, store, views, epoch: int, n_maps: int = 8) -> "Iterator[None]":
     "Features and assignments of a fixed sample, the attention maps of its first images, and (once) its pictures."
-    sample, device, arrays = snapshot_indices(len(store), state.config), _device(state.model), {}
-    for output in ("h", "p"):
-        arrays[output] = (yield from _encode(state.model, state.config, store, views.plain, output, sample)).numpy()
+    sample, device, backbone = snapshot_indices(len(store), state.config), _device(state.model), state.model.backbone
+    h, p = yield from _encode(state.model, state.config, store, views.plain, ("h", "p"), sample)
+    arrays = {"h": h.numpy(), "p": p.numpy()}
     if epoch == 0:
         arrays["images"] = fetch(store, sample).cpu().numpy()
     state.model.eval()
-    if hasattr(state.model.backbone, "attention_maps"):  # a backbone of the user's own may have none
+    if hasattr(backbone, "attention_maps"):  # a backbone of the user's own may have none
         with torch.no_grad():
-            found = state.model.backbone.attention_maps(views.plain(fetch(store, sample[:n_maps], device)))
-        for block, maps in found.items():
+            shown = views.plain(fetch(store, sample[:n_maps], device))
+            attention, activation = backbone.attention_maps(shown), backbone.activation_maps(shown)
+        arrays |= {f"activation.{block}": value.cpu().numpy() for block, value in activation.items()}
+        for block, maps in attention.items():
             arrays |= {f"{kind}_attention.{block}": value.float().cpu().numpy()
                        for kind, value in zip(("channel", "spatial"), maps) if value is not None}
     return SnapshotTaken(epoch, state.step, sample.numpy(), arrays)
@@ -309,16 +326,17 @@ def _device(model: nn.Module) -> torch.device:
     return next(model.parameters()).device
 
 
-def _encode(model, config, store, prepare, output: str, indices: "Tensor | None" = None, batch_size: int = 512) -> "Iterator[None]":
-    "`h`, `z` or `p` (n,...) of the chosen images, float32 on the CPU; yields None after each batch, so that a driver can act."
+def _encode(model, config, store, prepare, outputs: "tuple[str, ...]", indices: "Tensor | None" = None, batch_size: int = 512) -> "Iterator[None]":
+    "The outputs asked for, of `h`, `z` and `p` (n,...), of the chosen images, float32 on the CPU; yields None after each batch, so that a driver can act."
     device, parts = _device(model), []
     indices = (torch.arange(len(store)) if indices is None else indices).to(store.device)
     for chosen in indices.split(batch_size):
         model.eval()
         with torch.no_grad(), autocast(config, device):
-            parts.append(getattr(model(prepare(fetch(store, chosen, device))), output).float())
+            encoded = model(prepare(fetch(store, chosen, device)))
+        parts.append([getattr(encoded, output).float() for output in outputs])
         yield None
-    return torch.cat(parts).cpu()
+    return [torch.cat(column).cpu() for column in zip(*parts)]
 
 
 def encode(
@@ -329,12 +347,12 @@ def encode(
 ) -> Tensor: # float32, on the CPU
     "Encode whole, undistorted images in evaluation mode."
     check_in("output", output, ("h", "z", "p"))
-    steps = _encode(model, config, images, build_views(config).plain, output)
+    steps = _encode(model, config, images, build_views(config).plain, (output,))
     while True:
         try:
             next(steps)
         except StopIteration as done:
-            return done.value
+            return done.value[0]
 
 # %% ../nbs/50_train.ipynb #bcba8cdc
 def check_run(
@@ -379,19 +397,6 @@ def fingerprint(
     return sha.hexdigest()[:16]
 
 # %% ../nbs/50_train.ipynb #767f598e
-def tell(
-    observers: "list[Callable[[Event], None]]", # changed in place: one that raises is taken out
-    event: Event, # what happened
-) -> None:
-    "Hand an event to every observer; one that raises is reported once and dropped, and training goes on."
-    for observer in list(observers):
-        try:
-            observer(event)
-        except Exception:
-            log.exception("observer %r failed at %s and gets no further events; training goes on", observer, type(event).__name__)
-            observers.remove(observer)
-
-
 class ProgressBar:
     "An observer: steps done, time left, loss, rate, and ACC where it is known, in one line of text."
     def __init__(
@@ -450,8 +455,24 @@ class Run:
         self._go, self._stop, self._done = threading.Event(), "", threading.Event()
         self._go.set()
         self._count, self._best, self._saved = 0, -math.inf, time.monotonic()
+        self._start: "RunStarted | None" = None  # for observers that come later
+        self._telling = threading.Lock()  # nobody subscribes in the middle of an event
 
     # ---- what a user sees and does
+    def start(self) -> "Run":
+        "Begin training in a daemon thread, if that has not been done; returns at once."
+        if self._thread is None and self.status == "ready":
+            self._thread = threading.Thread(target=self._drive, name="dcacn-train", daemon=True)
+            self._thread.start()
+        return self
+
+    def subscribe(self, observer: "Callable[[Event], None]") -> None:
+        "Hand `observer` every event from now on, after RunStarted if that has passed. All events so far are in the run's folder, if it has one."
+        with self._telling:
+            if self._start is not None:
+                tell([observer], self._start)
+            self._observers.append(observer)
+
     def pause(self) -> None:
         "Hold after the step under way, with a checkpoint."
         self._go.clear()
@@ -565,7 +586,9 @@ class Run:
         self._note(event)
         if self._log:
             self._log(event)
-        tell(self._observers, event)
+        with self._telling:
+            self._start = event if isinstance(event, RunStarted) else self._start
+            tell(self._observers, event)
 
     def _note(self, event: Event) -> None:
         "Remember the figures of the last evaluation. The untrained network (epoch 0) never counts as the best."
@@ -626,11 +649,14 @@ def fit(
     observers: "Sequence[Callable[[Event], None]]" = (), # each is called with every event
     progress: bool = False, # show a progress bar (one more observer)
     background: bool = False, # train in a daemon thread and return at once
+    start: bool = True, # with background=True: False waits for run.start(), e.g. a button
     resume: bool = False, # go on with the run in run_dir; with no checkpoint in it yet, start over
     model: "ClusterNet | None" = None, # a network of your own; built from the settings if None
     method: str = "dcacn", # name written into the log
 ) -> Run:
     "Train, and return the run: in the foreground when it has ended, in the background at once."
+    if not (start or background):
+        raise ValueError("start=False needs background=True: in the foreground, fit returns when the run has ended")
     extra = getattr(images, "extra", None) if extra is None else extra
     protocol = getattr(images, "protocol", None)
     images, extra = getattr(images, "images", images), getattr(extra, "images", extra)
@@ -641,9 +667,7 @@ def fit(
     if run_dir is not None:
         _open_folder(run, resume)
     if background:
-        run._thread = threading.Thread(target=run._drive, name="dcacn-train", daemon=True)
-        run._thread.start()
-        return run
+        return run.start() if start else run
     with _interruptible(run):
         run._drive()
     if run.status == "interrupted":
@@ -774,13 +798,3 @@ def load_run(
     place(model, replace(config, device="cpu"))  # the same memory layout gives the same bits
     return model.eval(), config
 
-
-def watch(
-    folder: "str | Path", # the folder of a run: finished, or going on in any process
-    observers: "Sequence[Callable[[Event], None]]", # each is called with every event, from the first on
-    stop: "Callable[[], bool] | None" = None, # asked now and then whether to end the watch
-) -> None:
-    "Feed observers from a run's log until the run has finished; one that raises is dropped, as in a run."
-    observers = list(observers)
-    for event in follow_events(folder, stop=stop):
-        tell(observers, event)
