@@ -31,12 +31,17 @@ def _whole(name: str, value: object, low: int) -> int:
         raise ValueError(f"{name} must be a whole number >= {low}, got {value!r}")
     return int(value)
 
+def _collapsed(h: np.ndarray) -> bool:
+    "Whether nothing but the rounding of float32 sets the rows apart."
+    return bool(np.ptp(h, axis=0).max() <= 1e-6 * np.abs(h).max())
+
+
 def _components(h: np.ndarray, n: int) -> "tuple[np.ndarray, float]":
     "The first n principal components (as many as there are; zeros if all rows are alike), and their share of the variance."
+    if _collapsed(h):
+        return np.zeros((len(h), n)), 0.0
     centred = h - h.mean(0)
     size = np.abs(centred).max()
-    if size == 0 or size < 1e-12 * np.abs(h).max():  # nothing but rounding sets the rows apart
-        return np.zeros((len(h), n)), 0.0
     scores = PCA(min(n, *h.shape), svd_solver="full").fit_transform(centred / size)
     return scores * size, float((scores ** 2).sum() / ((centred / size) ** 2).sum())
 
@@ -142,12 +147,14 @@ class EmbeddingSequence:
         "The picture of the next snapshot."
         if self._shown is not None and len(h) != len(self._shown):
             raise ValueError(f"h must hold the same {len(self._shown)} images as before, got {len(h)} rows; begin a new EmbeddingSequence")
+        h = _matrix("h", h, rows=3)
+        if _collapsed(h):  # all images at one place, by either method; the next picture goes on from the last that was more than a point
+            self.explained = 0.0 if self.method == "pca" else None
+            return np.zeros((len(h), 2), np.float32)
         if self.method == "pca":
             points, self.explained = pca(h)
         else:
             points = self._raw = tsne(h, self._raw, n_iter=n_iter, **self.options)
         points = _unit(points.astype(np.float64))
-        points = points.astype(np.float32) if self._shown is None else align(points, self._shown)
-        if points.any():
-            self._shown = points
-        return points
+        self._shown = points.astype(np.float32) if self._shown is None else align(points, self._shown)
+        return self._shown.copy()
