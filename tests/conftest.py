@@ -49,9 +49,9 @@ def chromium():
         browser.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def lab(chromium, tmp_path_factory):
-    "A JupyterLab of its own, on a free port of this machine, with empty settings; stopped at the end."
+    "A JupyterLab of its own, on a free port of this machine, with empty settings; stopped at the end. All tests share it: name notebooks apart."
     server = JupyterLab(tmp_path_factory.mktemp("lab"))
     server.start()
     yield server
