@@ -11,6 +11,7 @@ import io
 import logging
 import math
 import threading
+import time
 import uuid
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -22,7 +23,7 @@ from IPython.display import display
 from PIL import Image
 
 from ..core import check_in
-from ..events import Event, RunFinished, RunStarted
+from ..events import Event, RunFinished, RunStarted, StepDone
 from ..picture import Picture
 from .feed import Follower, History
 
@@ -104,18 +105,21 @@ class LiveWidget(anywidget.AnyWidget):
         run=None, # a Run of this kernel (anything with .folder and .subscribe), or None: events come by calling the widget
         *,
         history: "History | None" = None, # kept by somebody else, who also calls `update`; None: kept here
+        folder: "str | Path | None" = None, # of the run, where what belongs to it is kept (names of clusters, say); None: the run's own
         lang: str = "en", # "en" or "zh"
         **traits,
     ):
         check_in("lang", lang, LANGUAGES)
-        self._lock, self._handles, self._viewed, self._settled = threading.RLock(), [], False, False
+        self._lock, self._handles, self._viewed, self._settled, self._told = threading.RLock(), [], False, False, 0.0
+        folder = folder if folder is not None else getattr(run, "folder", None)
+        self.run, self.folder = run, None if folder is None else Path(folder)
         self._owns_history, self.history = history is None, history or History()
         self.follower: "Follower | None" = None
         super().__init__(lang=lang, words=self._texts(lang), key=uuid.uuid4().hex, **traits)
         self.summary = self.describe()
         self.on_msg(self._on_message)
         self.observe(lambda change: self._change_language(), "lang")
-        if run is not None:
+        if run is not None and self._owns_history:
             self.listen(run)
 
     @classmethod
@@ -127,7 +131,7 @@ class LiveWidget(anywidget.AnyWidget):
         "A widget fed by a run's folder, from the first event on."
         if Path(folder).is_file():
             raise ValueError(f"folder must be the folder of a run, got the file {str(folder)!r}; give {str(Path(folder).parent)!r}")
-        widget = cls(**kwargs)
+        widget = cls(folder=folder, **kwargs)
         widget.follow(folder)
         return widget
 
@@ -178,7 +182,8 @@ class LiveWidget(anywidget.AnyWidget):
             if self._owns_history:
                 self.history(event)
             self.update(event)
-            self.summary = self.describe()
+            if not isinstance(event, StepDone) or time.monotonic() - self._told > 0.25:  # nobody reads faster
+                self.summary, self._told = self.describe(), time.monotonic()
         if isinstance(event, RunStarted):
             self._settled = False
         if isinstance(event, RunFinished):
@@ -239,6 +244,10 @@ class LiveWidget(anywidget.AnyWidget):
         "Write the printed picture, ready for a paper."
         with self._lock:
             return self.figure().save(path)
+
+    def wait(self, timeout: "float | None" = 60) -> bool:
+        "Wait until all that a finished run has told is in the picture (at most `timeout` seconds); whether that is so."
+        return self.follower is None or self.follower.wait(timeout)
 
     def close(self) -> None:
         "End the widget: nothing is followed any more, and its views disappear."

@@ -164,26 +164,29 @@ function brief(x) { // a number in a few signs
   return String(Number(x.toPrecision(3)));
 }
 
-// The two entry points of a widget. render({model, root, t, stop}) fills root; it is called anew when the language changes.
-function live(render) {
-  const mount = (model, el) => {
-    const root = h("section", {class: "dcacn"});
-    let stop = new Cleanup();
-    const build = () => {
-      stop.run();
-      root.replaceChildren();
-      root.lang = model.get("lang") === "zh" ? "zh-Hans" : "en";
-      stop = new Cleanup();
-      const t = texts(model);
-      root.setAttribute("aria-label", t("title"));
-      render({model, root, t, stop});
-      model.send({kind: "hello"}); // Python answers with all that the view has missed
-    };
-    el.append(root);
-    build();
-    model.on("change:words", build);
-    return () => { model.off("change:words", build); stop.run(); root.remove(); };
+// One view of a widget in an element: render({model, root, t, stop}) fills root; it is called anew when the language changes. Returns the function that ends it.
+function mountView(render, model, el) {
+  const root = h("section", {class: "dcacn"});
+  let stop = new Cleanup();
+  const build = () => {
+    stop.run();
+    root.replaceChildren();
+    root.lang = model.get("lang") === "zh" ? "zh-Hans" : "en";
+    stop = new Cleanup();
+    const t = texts(model);
+    root.setAttribute("aria-label", t("title"));
+    render({model, root, t, stop});
+    model.send({kind: "hello"}); // Python answers with all that the view has missed
   };
+  el.append(root);
+  build();
+  model.on("change:words", build);
+  return () => { model.off("change:words", build); stop.run(); root.remove(); };
+}
+
+// The two entry points of a widget.
+function live(render) {
+  const mount = (model, el) => mountView(render, model, el);
   return {initialize: ({model}) => settle(model, mount), render: ({model, el}) => mount(model, el)};
 }
 
