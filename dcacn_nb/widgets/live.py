@@ -116,6 +116,7 @@ class LiveWidget(anywidget.AnyWidget):
         self._owns_history, self.history = history is None, history or History()
         self.follower: "Follower | None" = None
         super().__init__(lang=lang, words=self._texts(lang), key=uuid.uuid4().hex, **traits)
+        self.prepare()
         self.summary = self.describe()
         self.on_msg(self._on_message)
         self.observe(lambda change: self._change_language(), "lang")
@@ -147,6 +148,9 @@ class LiveWidget(anywidget.AnyWidget):
         self.follower = Follower(folder, [self])
 
     # ---- what subclasses fill in
+    def prepare(self) -> None:
+        "What must exist before the first event; the history, the run and the folder are there."
+
     def update(self, event: Event) -> None:
         "What an event changes; the history already holds it."
 
@@ -181,13 +185,17 @@ class LiveWidget(anywidget.AnyWidget):
         with self._lock:
             if self._owns_history:
                 self.history(event)
-            self.update(event)
-            if not isinstance(event, StepDone) or time.monotonic() - self._told > 0.25:  # nobody reads faster
-                self.summary, self._told = self.describe(), time.monotonic()
+            self.take(event)
         if isinstance(event, RunStarted):
             self._settled = False
         if isinstance(event, RunFinished):
             self.settle()
+
+    def take(self, event: Event) -> None:
+        "What an event changes, summary included; the history holds it already."
+        self.update(event)
+        if not isinstance(event, StepDone) or time.monotonic() - self._told > 0.25:  # nobody reads faster
+            self.summary, self._told = self.describe(), time.monotonic()
 
     def _texts(self, lang: str) -> "dict[str, str]":
         "All texts in one language."
