@@ -12,6 +12,7 @@ from sklearn.decomposition import PCA
 # %% ../nbs/43_embedding.ipynb #43a00010
 METHODS = ("pca", "tsne")
 
+
 def _matrix(name: str, values: object, rows: int, columns: "int | None" = None) -> np.ndarray:
     "`values` as a finite float64 matrix with at least so many rows, else an error that names the argument."
     try:
@@ -25,11 +26,13 @@ def _matrix(name: str, values: object, rows: int, columns: "int | None" = None) 
         raise ValueError(f"{name} must be finite, got {int((~np.isfinite(matrix)).sum())} values that are NaN or infinite; has the run diverged?")
     return matrix
 
+
 def _whole(name: str, value: object, low: int) -> int:
     "A whole number >= low. (`core.check_int` would bring PyTorch along, which takes seconds to import.)"
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < low:
         raise ValueError(f"{name} must be a whole number >= {low}, got {value!r}")
     return int(value)
+
 
 def _collapsed(h: np.ndarray) -> bool:
     "Whether nothing but the rounding of float32 sets the rows apart."
@@ -45,9 +48,11 @@ def _components(h: np.ndarray, n: int) -> "tuple[np.ndarray, float]":
     scores = PCA(min(n, *h.shape), svd_solver="full").fit_transform(centred / size)
     return scores * size, float((scores ** 2).sum() / ((centred / size) ** 2).sum())
 
+
 def _planar(points: np.ndarray) -> np.ndarray:
     "The first two columns; zeros in place of a missing one."
     return np.pad(points[:, :2], ((0, 0), (0, max(0, 2 - points.shape[1]))))
+
 
 def pca(
     h: np.ndarray, # (N,D) features, N >= 3
