@@ -235,15 +235,18 @@ class LiveWidget(anywidget.AnyWidget):
             for handle in self._handles:
                 handle.update(bundle, raw=True)
 
-    def _last(self) -> dict:
-        "The lasting form: the picture, and before it an empty place in which the widget goes on while the kernel lives."
+    def lasting(self) -> str:
+        "The picture and its words as HTML."
         try:
-            picture = self.figure().html(caption=self.summary)
+            return self.figure().html(caption=self.summary)
         except Exception:  # the end of a run must not fail over a picture
             logger.exception("the last picture of %s could not be drawn", type(self).__name__)
-            picture = f"<p>{html.escape(self.summary)}</p>"
+            return f"<p>{html.escape(self.summary)}</p>"
+
+    def _last(self) -> dict:
+        "The lasting form: the picture, and before it an empty place in which the widget goes on while the kernel lives."
         place = f'<div class="dcacn-place" data-dcacn="{self.key}"></div>'
-        return {"text/html": f'{place}<div class="dcacn-last">{picture}</div>', "text/plain": self.summary}
+        return {"text/html": f'{place}<div class="dcacn-last">{self.lasting()}</div>', "text/plain": self.summary}
 
     def save_figure(
         self,
