@@ -32,9 +32,9 @@ def wheel(tmp_path_factory):
 
 
 def test_contents(wheel):
-    "All modules and the widgets' JavaScript; no notebooks, no tests, nothing else."
+    "All modules, and the widgets' JavaScript and style; no notebooks, no tests, nothing else."
     held = {n for n in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in n}
-    ours = {p for p in project_files() if p.is_relative_to(PACKAGE) and p.suffix in (".py", ".js")}
+    ours = {p for p in project_files() if p.is_relative_to(PACKAGE) and p.suffix in (".py", ".js", ".css")}
     assert held == {p.relative_to(ROOT).as_posix() for p in ours}
 
 
@@ -57,6 +57,14 @@ def test_imports_from_the_wheel(installed):
     folder, binaries = installed
     where = call(binaries / "python", "-c", "import dcacn_nb; print(dcacn_nb.__file__)", cwd=folder).strip()
     assert Path(where).is_relative_to(folder)
+
+
+def test_widgets_from_the_wheel(installed):
+    "The widgets find their JavaScript there, all parts of it."
+    folder, binaries = installed
+    code = "from dcacn_nb.widgets import Dashboard; d = Dashboard(); print(len(d._esm), sorted(d.parts))"
+    length, _, parts = call(binaries / "python", "-c", code, cwd=folder).strip().partition(" ")
+    assert int(length) > 20_000 and "'curves'" in parts and "'clusters'" in parts
 
 
 def test_command_line(installed):
