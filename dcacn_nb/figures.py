@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['HEALTH', 'MAPS', 'plot_curves', 'plot_health', 'similarity', 'plot_clusters', 'plot_embedding_evolution',
-           'plot_attention', 'plot_views']
+           'plot_attention', 'plot_views', 'plot_crops']
 
 # %% ../nbs/44_figures.ipynb #44a00004
 import math
@@ -22,6 +22,7 @@ from .core import check_in, check_int, generator
 from .embedding import METHODS, EmbeddingSequence
 from .events import Evaluated, Event, SnapshotTaken
 from .picture import COLORS, DASHES, MARKERS, OWN_COLOR, SCORES, Picture, Story, choose, empty_picture, plain_text, tell
+from .views import Crops
 
 # %% ../nbs/44_figures.ipynb #44a00010
 def plot_curves(
@@ -459,19 +460,29 @@ def plot_views(
     if not pictures or not len(pictures[0]) or views is None:
         return empty_picture("no snapshot with images, or no settings of views, in the log", "Views: the log holds no images, or no settings of views.")
     shown = pictures[0][check_int("image", image, 0, len(pictures[0]) - 1)]
-    crops = views(torch.from_numpy(shown[None]), generator(seed), return_boxes=True)
+    figure = plot_crops(shown, views(torch.from_numpy(shown[None]), generator(seed), return_boxes=True), f"Image {image} of the snapshot")
+    figure.alt += " The boxes are drawn before the crops are tilted." if views.weak.rotation or views.weak.shear else ""
+    return figure
+
+
+def plot_crops(
+    image: np.ndarray, # (C,H,W) uint8
+    crops: Crops, # what MultiCrop gave for this image alone, with the boxes
+    name: str = "An image", # how the words call it
+    state: str = "as the network sees them", # how they call the crops
+) -> Picture: # left: the image and the boxes of its crops; right: the crops, all on one scale
+    "An image, where its crops were cut from, and the crops."
     boxes = [box for group in (crops.global_boxes, crops.local_boxes) for box in group[:, 0].tolist()]
     pixels = [crop.numpy() for group in (crops.global_crops, crops.local_crops) for crop in group[:, 0]]
     figure = Picture(figsize=(9, 3.4), layout="constrained")
     axis = figure.add_subplot(aspect="equal")
     axis.axis("off")
-    _draw_boxes(axis, shown, boxes, tall=_draw_crops(axis, pixels))
-    height, width = shown.shape[1:]
+    _draw_boxes(axis, image, boxes, tall=_draw_crops(axis, pixels))
+    height, width = image.shape[1:]
     shares = ", ".join(f"{h * w / (height * width):.0%}" for _, _, h, w in boxes)
-    tilted = " The boxes are drawn before the crops are tilted." if views.weak.rotation or views.weak.shear else ""
-    figure.alt = (f"Image {image} of the snapshot, {width} by {height} pixels, with the boxes of two global crops (1, 2; {views.global_size} pixels wide) and "
-                  f"{views.n_local} local crops ({views.local_size} pixels wide), which show {shares} of its area; beside it the crops as the network sees them, "
-                  f"all on one scale.{tilted}")
+    figure.alt = (f"{name}, {width} by {height} pixels, with the boxes of two global crops (1, 2; {crops.global_crops.shape[-1]} pixels wide) and "
+                  f"{len(crops.local_crops)} local crops ({crops.local_crops.shape[-1]} pixels wide), which show {shares} of its area; beside it the crops "
+                  f"{state}, all on one scale.")
     return figure
 
 
