@@ -16,12 +16,12 @@ SAME_LAYER = {
     "backbone": {"cbam"},
     "model": {"backbone"},
     "estimator": {"train"},
-    "picture": {"runlog"}, "figures": {"config", "embedding", "picture"}, "report": {"figures", "picture", "runlog"},
+    "picture": {"runlog"}, "figures": {"config", "embedding", "picture"}, "report": {"figures", "picture", "runlog"}, "grouping": {"runlog"},
     "compare": {"baselines"},
 }
 HIGHEST_FOR = {"widgets": 4}  # widgets show events and models; they never see `train`
 SAME_PACKAGE = {"widgets"}  # parts of one package that may import one another; baselines may not
-WITHOUT_TORCH = ("events", "metrics", "runlog", "embedding")
+WITHOUT_TORCH = ("events", "metrics", "runlog", "embedding", "grouping")
 MAX_OUTPUT_BYTES = 100_000
 WRONG_LAYER = "may not import"
 
