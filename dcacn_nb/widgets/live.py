@@ -89,6 +89,7 @@ class LiveWidget(anywidget.AnyWidget):
     "Base of all widgets: an observer of events with a view in the browser, two languages and a picture that lasts."
     NAMES: "tuple[str, ...]" = ()
     WORDS: dict = {}
+    follower: "Follower | None" = None  # here too, so that a widget whose arguments were refused can be closed
     lang = traitlets.Enum(LANGUAGES, "en").tag(sync=True)
     words = traitlets.Dict().tag(sync=True)  # the texts in `lang`
     summary = traitlets.Unicode("").tag(sync=True)  # what is seen, in words
@@ -172,7 +173,8 @@ class LiveWidget(anywidget.AnyWidget):
     # ---- what they can use
     def say(self, key: str, **values) -> str:
         "A text in the widget's language, with {name} filled in."
-        return self._texts(self.lang)[key].format(**values)
+        pair = self.WORDS.get(key) or COMMON_WORDS[key]
+        return pair[LANGUAGES.index(self.lang)].format(**values)
 
     def tell(self, kind: str, buffers: "Sequence[bytes]" = (), **content) -> None:
         "Send a message to all views, if there are any."
