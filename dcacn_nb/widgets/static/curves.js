@@ -33,6 +33,10 @@ const curvesTerm = (t, term) => t(`term_${term}`).replace(/^term_/, ""); // a te
 
 // ---- numbers
 const curvesScale = (low, high, from, to) => value => from + (value - low) / (high - low) * (to - from);
+const curvesNumber = (x, digits = 3) => { // as people write it, as far as that is short
+  const size = Math.abs(x);
+  return size === 0 || (size >= 1e-5 && size < 1e6) ? String(Number(x.toPrecision(Math.max(digits, Math.ceil(Math.log10(size || 1)))))) : x.toExponential(1);
+};
 const curvesEpoch = x => String(Number(x.toFixed(2)));
 
 function curvesLower(xs, x) { // the first place whose number is not below x; xs rise
@@ -79,9 +83,9 @@ function curvesHeights(lines, [a, b], panel, {log, near}) { // lowest and highes
 }
 
 function curvesMarks(low, high, log, room) { // [height, text] along the upright axis
-  if (!log) return ticks(low, high, Math.max(2, room / 38)).map(y => [y, brief(y)]);
+  if (!log) return ticks(low, high, Math.max(2, room / 30)).map(y => [y, curvesNumber(y, 6)]);
   const found = [], fine = high - low < 2 ? [1, 2, 5] : [1], every = Math.ceil((high - low) / Math.max(2, room / 30));
-  for (let power = Math.floor(low); power <= high; power += every) for (const m of fine) found.push([power + Math.log10(m), brief(Number(`${m}e${power}`))]);
+  for (let power = Math.floor(low); power <= high; power += every) for (const m of fine) found.push([power + Math.log10(m), curvesNumber(Number(`${m}e${power}`))]);
   return found.filter(([y]) => y >= low && y <= high);
 }
 
@@ -99,7 +103,7 @@ function curvesAxes(context, box, colors, range, heights, log, t) {
   for (const value of ticks(...range, Math.max(2, (box.right - box.left) / 70))) {
     context.moveTo(x(value), box.bottom);
     context.lineTo(x(value), box.bottom + 4);
-    context.fillText(brief(value), x(value), box.bottom + 12);
+    context.fillText(curvesNumber(value, 6), x(value), box.bottom + 12);
   }
   context.fillText(t("epoch"), (box.left + box.right) / 2, box.bottom + 27);
   context.stroke();
@@ -151,7 +155,7 @@ function curvesDraw(context, width, height, colors, panel, {runs, state, t}) {
   panel.box = box;
   context.save();
   context.beginPath();
-  context.rect(box.left, 0, box.right - box.left, box.bottom + 4);
+  context.rect(box.left - 5, 0, box.right - box.left + 10, box.bottom + 5); // room for marks at the ends
   context.clip();
   for (const line of [...lines].reverse()) curvesLine(context, line, x, y, range); // the first run on top
   if (state.band) {
@@ -184,7 +188,7 @@ function curvesDash(r) { // the dashes of a run, in the colour of the text aroun
 // ---- values in words
 function curvesValue(panel, line, run, at) { // "0.912"; "–" where there is none
   const {columns} = run[panel.part], i = columns.length ? curvesNear(columns[0], at) : -1, value = columns[line.column(run)]?.[i];
-  return Number.isFinite(value) ? panel.most ? value.toFixed(3) : brief(value) : "–";
+  return Number.isFinite(value) ? panel.most ? value.toFixed(3) : curvesNumber(value) : "–";
 }
 
 function curvesSaid(panel, {runs, state, t}) { // "epoch 12: ACC 0.912, NMI 0.870": what a screen reader says of a panel
