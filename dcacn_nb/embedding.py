@@ -136,13 +136,15 @@ class EmbeddingSequence:
         seed: int = 0, # of t-SNE
         perplexity: float = 30, # of t-SNE
         n_jobs: int = 1, # threads of t-SNE
+        start: "np.ndarray | None" = None, # (N,2) the `raw` of an earlier sequence, to go on from there
     ):
         if method not in METHODS:
             raise ValueError(f"method must be one of {', '.join(map(repr, METHODS))}, got {method!r}")
         self.method, self.options = method, {"seed": seed, "perplexity": perplexity, "n_jobs": n_jobs}
         self.explained: "float | None" = None  # PCA: share of the variance in the last picture
-        self._raw: "np.ndarray | None" = None  # t-SNE's positions in its own unit: where the next snapshot starts
-        self._shown: "np.ndarray | None" = None  # the last picture that was more than one point
+        # t-SNE's positions in its own unit, where the next snapshot starts; and the last picture that was more than one point
+        self._raw: "np.ndarray | None" = None if start is None else _matrix("start", start, 3, columns=2)
+        self._shown: "np.ndarray | None" = None if start is None else _unit(self._raw).astype(np.float32)
 
     def add(
         self,
@@ -163,3 +165,8 @@ class EmbeddingSequence:
         points = _unit(points.astype(np.float64))
         self._shown = points.astype(np.float32) if self._shown is None else align(points, self._shown)
         return self._shown.copy()
+
+    @property
+    def raw(self) -> "np.ndarray | None": # (N,2) float32; None before the first picture
+        "The last picture that was more than one point, in t-SNE's own unit: with it as `start`, another sequence goes on from here."
+        return None if self._shown is None else self._shown * (1 if self._raw is None else _spread(self._raw))

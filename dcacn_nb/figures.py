@@ -383,7 +383,7 @@ def _scatter(axis, points: np.ndarray, cluster: np.ndarray, legend: "dict[int, s
     found = np.unique(cluster)
     for k in found:
         label = plain_text((legend or {}).get(int(k), k), 18)
-        axis.scatter(*points[cluster == k].T, s=9, color=COLORS[k % 7], marker=MARKERS[k % 8], linewidths=0, alpha=0.8, label=label)
+        axis.scatter(*points[cluster == k].T, s=9, color=COLORS[k % 7], marker=MARKERS[k % 8], linewidths=0, alpha=0.8, label=label, snap=False)  # snapped to pixels, a small plus would vanish
     axis.set(xticks=[], yticks=[], aspect="equal")
     if legend is not None and len(found) <= 24:
         axis.legend(title="cluster", fontsize=7, title_fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5), markerscale=1.6)
