@@ -178,10 +178,16 @@ function mountView(render, model, el) {
     render({model, root, t, stop});
     model.send({kind: "hello"}); // Python answers with all that the view has missed
   };
+  // In JupyterLab arrow keys go from cell to cell, and letters are commands, unless the very element with the focus says otherwise. Plain keys belong to the
+  // widget; those with Ctrl, Alt or Cmd stay JupyterLab's: one can save the notebook from here.
+  const keys = event => {
+    if (root.contains(event.target)) event.target.toggleAttribute("data-lm-suppress-shortcuts", !(event.ctrlKey || event.altKey || event.metaKey));
+  };
+  window.addEventListener("keydown", keys, true);
   el.append(root);
   build();
   model.on("change:words", build);
-  return () => { model.off("change:words", build); stop.run(); root.remove(); };
+  return () => { window.removeEventListener("keydown", keys, true); model.off("change:words", build); stop.run(); root.remove(); };
 }
 
 // The two entry points of a widget.
