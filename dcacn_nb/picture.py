@@ -87,16 +87,18 @@ class Picture(Figure):
         caption: "str | None" = None, # under the picture; None: `alt`
         dpi: float = 60, # pixels an inch; fewer if a PNG would be larger than `most`
         most: int = 40_000, # bytes
+        dark: bool = True, # False: for light paper alone, half as large
     ) -> str: # a <figure> that needs no other file
         "The picture as HTML, for light and for dark paper, with its words for those who cannot see it."
         light = self.png("light", dpi)
         if len(light) > most:
             dpi = max(20, dpi * (most / len(light)) ** 0.5)
             light = self.png("light", dpi)
-        light, dark = (f"data:image/png;base64,{base64.b64encode(png).decode()}" for png in (light, self.png("dark", dpi)))
+        source = "data:image/png;base64,"
+        other = f'<source media="(prefers-color-scheme: dark)" srcset="{source}{base64.b64encode(self.png("dark", dpi)).decode()}">' if dark else ""
         words, below = (html.escape(text, quote=True) for text in (self.alt, self.alt if caption is None else caption))
-        return (f'<figure><picture><source media="(prefers-color-scheme: dark)" srcset="{dark}">'
-                f'<img alt="{words}" src="{light}"></picture><figcaption>{below}</figcaption></figure>')
+        return (f'<figure><picture>{other}<img alt="{words}" src="{source}{base64.b64encode(light).decode()}"></picture>'
+                f'<figcaption>{below}</figcaption></figure>')
 
     def save(
         self,

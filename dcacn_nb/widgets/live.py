@@ -237,10 +237,13 @@ class LiveWidget(anywidget.AnyWidget):
             for handle in self._handles:
                 handle.update(bundle, raw=True)
 
-    def lasting(self) -> str:
+    def lasting(
+        self,
+        **options, # of Picture.html
+    ) -> str:
         "The picture and its words as HTML."
         try:
-            return self.figure().html(caption=self.summary)
+            return self.figure().html(caption=self.summary, **options)
         except Exception:  # the end of a run must not fail over a picture
             logger.exception("the last picture of %s could not be drawn", type(self).__name__)
             return f"<p>{html.escape(self.summary)}</p>"
