@@ -1,0 +1,243 @@
+"EmbeddingView as a reader meets it: a real JupyterLab, pointer and keys, both themes, Chinese, a narrow page, and what is left afterwards."
+import re
+
+import numpy as np
+import pytest
+
+import browser
+from test_browser import write_notebook
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+WAIT = 60_000  # milliseconds: the machine may be busy
+RUN = """
+import numpy as np
+from dcacn_nb.events import RunFinished, RunStarted, SnapshotTaken
+from dcacn_nb.widgets.embedding_view import EmbeddingView
+
+N = 90
+draw, cluster = np.random.default_rng(0), np.arange(N) % 3
+cloud, spots = draw.normal(size=(N, 5)), draw.normal(size=(3, 5))
+images = np.stack([np.full((3, 8, 8), 40 * k, np.uint8) for k in cluster + 1])
+images[:, 0] = 250
+
+def snapshot(epoch):
+    arrays = {"h": (cloud + 2 * epoch * spots[cluster]).astype(np.float32), "p": (0.05 + 0.85 * np.eye(3)[cluster]).astype(np.float32)}
+    return SnapshotTaken(epoch, epoch, 1000 + np.arange(N), arrays | ({"images": images} if epoch == 0 else {}))
+
+view = EmbeddingView(labels=np.arange(2000) % 2, class_names=["<b>cat</b>", "dog"])
+view(RunStarted("dcacn", {}, {}, N, 30, 10))
+for epoch in range(3):
+    view(snapshot(epoch))
+assert view.wait(120)
+view
+"""
+INK = """node => {  // pixels of the map that differ from its paper, and the paper
+  const {data} = node.getContext('2d').getImageData(0, 0, node.width, node.height), paper = data.slice(-4 * 40, -4 * 40 + 3);  // beside the corner
+  let found = 0;
+  for (let i = 0; i < data.length; i += 4) found += Math.abs(data[i] - paper[0]) + Math.abs(data[i + 1] - paper[1]) + Math.abs(data[i + 2] - paper[2]) > 60;
+  return [found, [...paper]];
+}"""
+AT_REST = """async node => {  // the picture, once it no longer changes
+  let last = null;
+  for (let i = 0; i < 100; i++) {
+    const now = node.toDataURL();
+    if (now === last) return now;
+    last = now;
+    await new Promise(done => setTimeout(done, 150));
+  }
+}"""
+
+
+@pytest.fixture(scope="module")
+def shown(lab, chromium):
+    "A page with the widget, all of whose maps are made."
+    write_notebook(lab.root / "embedding_live.ipynb", RUN)
+    context = chromium.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    page.complaints = []
+    page.on("console", lambda message: message.type == "error" and page.complaints.append(message.text))
+    page.on("pageerror", lambda error: page.complaints.append(str(error)))
+    lab.open(page, "embedding_live.ipynb")
+    assert browser.run_all(page, 180)["errors"] == []
+    page.locator(".dcacn-legend button").nth(2).wait_for(timeout=WAIT)
+    yield page
+    context.close()
+
+
+def the_map(page):
+    "The canvas, in sight and at rest."
+    canvas = page.locator("canvas[data-embedding]").first
+    canvas.scroll_into_view_if_needed()
+    canvas.evaluate(AT_REST)
+    return canvas
+
+
+def summary(page, text):
+    "Wait until the summary, which Python writes, holds a text."
+    page.locator(".dcacn-summary", has_text=text).first.wait_for(timeout=WAIT)
+
+
+def run_python(page, source):
+    "Run code in the notebook's kernel."
+    assert page.evaluate("async code => (await window.testPanel.sessionContext.session.kernel.requestExecute({code}).done).content.status", source) == "ok"
+
+
+def a_point(canvas):
+    "Where on the canvas a mark is: the middle of a patch of the first cluster's blue."
+    return canvas.evaluate("""node => {
+      const {data} = node.getContext('2d').getImageData(0, 0, node.width, node.height);
+      for (let i = 4 * node.width * 30; i < data.length; i += 4) if (data[i] < 20 && Math.abs(data[i + 1] - 114) < 20 && Math.abs(data[i + 2] - 178) < 20)
+        return {x: (i / 4 % node.width) * node.clientWidth / node.width, y: Math.floor(i / 4 / node.width) * node.clientHeight / node.height + 2};
+    }""")
+
+
+def test_pointer(shown, artifacts):
+    "Points are drawn; hovering shows image and words, names as text; a dragged rectangle selects, in Python as well, and shows the images."
+    canvas = the_map(shown)
+    assert canvas.evaluate(INK)[0] > 1500
+    shown.screenshot(path=str(artifacts / "embedding-light.png"))
+    canvas.hover(position=a_point(canvas))
+    tip = shown.locator(".dcacn-tip")
+    tip.wait_for(timeout=WAIT)
+    words = tip.inner_text()
+    index = int(re.search(r"image (\d+)", words).group(1))
+    assert re.search(r"cluster 0\b", words) and "confidence 0.90" in words and (index - 1000) % 3 == 0
+    assert ("class: <b>cat</b>" if index % 2 == 0 else "class: dog") in words and shown.locator(".dcacn-tip b").count() == 0
+    red, green, blue = tip.locator("canvas").evaluate("node => [...node.getContext('2d').getImageData(48, 48, 1, 1).data].slice(0, 3)")
+    assert (red, green, blue) == (250, 40, 40)
+    shown.screenshot(path=str(artifacts / "embedding-hover.png"))
+    box = canvas.bounding_box()
+    shown.mouse.move(box["x"] + 3, box["y"] + 3)
+    shown.mouse.down()
+    shown.mouse.move(box["x"] + box["width"] - 3, box["y"] + box["height"] - 3, steps=4)
+    shown.mouse.up()
+    summary(shown, "; 90 images selected.")
+    assert shown.locator(".dcacn-gallery li").count() == 90
+    run_python(shown, "assert sorted(view.selected) == list(range(1000, 1090))")
+    shown.get_by_label("select cluster").select_option(label="cluster 1")
+    summary(shown, "; 30 images selected.")
+    run_python(shown, "assert sorted(view.selected) == list(range(1001, 1090, 3))")
+    shown.screenshot(path=str(artifacts / "embedding-selected.png"))
+    run_python(shown, "view.selection = [1004]")
+    shown.locator(".dcacn-gallery li").nth(1).wait_for(state="detached", timeout=WAIT)
+    assert "image 1004" in shown.locator(".dcacn-gallery canvas").get_attribute("aria-label")
+    shown.get_by_role("button", name="Clear selection").click()
+    summary(shown, "coloured by 3 clusters.")
+
+
+def test_keys(shown):
+    "Arrow keys go from point to point and say what is there; Shift and arrows draw a rectangle; the notebook around does not react."
+    canvas, spoken = the_map(shown), shown.locator(".dcacn-spoken")
+    canvas.focus()
+    shown.keyboard.press("ArrowRight")
+    spoken.filter(has_text=re.compile(r"cluster \d, class: .*, confidence 0.90, image 10\d\d")).wait_for(timeout=WAIT)
+    first = spoken.inner_text()
+    shown.keyboard.press("ArrowRight")
+    shown.wait_for_function("([node, before]) => node.textContent !== before", arg=[spoken.element_handle(), first], timeout=WAIT)
+    shown.keyboard.press("Enter")
+    summary(shown, "; 1 image selected.")
+    for _ in range(60):
+        shown.keyboard.press("Shift+ArrowRight")
+        shown.keyboard.press("Shift+ArrowDown")
+    shown.keyboard.press("Enter")
+    summary(shown, "; 90 images selected.")
+    shown.keyboard.press("Escape")
+    summary(shown, "coloured by 3 clusters.")
+    before = canvas.evaluate(AT_REST)
+    shown.keyboard.press("+")
+    assert canvas.evaluate(AT_REST) != before
+    shown.keyboard.press("0")
+    shown.keyboard.press("0")
+    assert canvas.evaluate("node => document.activeElement === node") and shown.locator(".jp-Dialog").count() == 0
+
+
+def test_scrubber_and_menus(shown, artifacts):
+    "The scrubber goes back in the run, by keys too; play ends at the newest; method, colours and highlights change the picture."
+    canvas, scrubber, place = the_map(shown), shown.locator(".dcacn-wide input"), shown.locator(".dcacn-wide output")
+    canvas.evaluate("node => node.blur()")
+    newest = canvas.evaluate(AT_REST)
+    scrubber.focus()
+    shown.keyboard.press("ArrowLeft")
+    shown.keyboard.press("ArrowLeft")
+    assert place.inner_text() == "epoch 0 (1 of 3)"
+    first = canvas.evaluate(AT_REST)
+    shown.get_by_role("button", name="Play").click()
+    shown.wait_for_function("node => node.textContent === 'epoch 2 (3 of 3)'", arg=place.element_handle(), timeout=WAIT)
+    shown.get_by_role("button", name="Play").wait_for(timeout=WAIT)
+    assert first != newest == canvas.evaluate(AT_REST)
+    shown.locator(".dcacn-legend button").nth(1).click()
+    dimmed = canvas.evaluate(AT_REST)
+    assert dimmed != newest and shown.locator(".dcacn-legend button").nth(1).get_attribute("aria-pressed") == "true"
+    shown.locator(".dcacn-legend button").nth(1).click()
+    assert canvas.evaluate(AT_REST) == newest
+    pictures = {newest, dimmed}
+    for value in ("class", "confidence"):
+        shown.get_by_label("colour by").select_option(value)
+        summary(shown, {"class": "coloured by 2 classes", "confidence": "coloured by confidence (mean 0.90)"}[value])
+        pictures.add(canvas.evaluate(AT_REST))
+        shown.screenshot(path=str(artifacts / f"embedding-{value}.png"))
+    shown.get_by_label("colour by").select_option("cluster")
+    shown.get_by_label("map", exact=True).select_option("pca")
+    summary(shown, "PCA of 90 images at epoch 2 (snapshot 3 of 3)")
+    pictures.add(canvas.evaluate(AT_REST))
+    assert len(pictures) == 5
+    shown.get_by_label("map", exact=True).select_option("tsne")
+    summary(shown, "t-SNE of 90")
+
+
+def test_dark_chinese_and_narrow(shown, artifacts):
+    "The dark theme has a dark map; every word is Chinese if asked for; 400 pixels are enough."
+    canvas = the_map(shown)
+    shown.evaluate("() => window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})")
+    shown.wait_for_function("() => document.body.dataset.jpThemeLight === 'false'", timeout=WAIT)
+    canvas.evaluate(AT_REST)
+    ink, paper = canvas.evaluate(INK)
+    assert ink > 1500 and max(paper) < 60
+    shown.screenshot(path=str(artifacts / "embedding-dark.png"))
+    run_python(shown, "view.lang = 'zh'")
+    shown.get_by_role("button", name="播放").wait_for(timeout=WAIT)
+    summary(shown, "90 张图像的 t-SNE")
+    shown.locator(".dcacn-legend button").nth(2).wait_for(timeout=WAIT)
+    the_map(shown)
+    words = shown.locator(".dcacn").first.evaluate("""node => [...node.querySelectorAll('button, select, input, canvas, option')].map(part => part.getAttribute('aria-label') ?? part.textContent).join(' ')""")
+    assert not re.findall(r"(?<![\w-])[A-Za-z]{4,}", re.sub("Shift|t-SNE|PCA|Esc", "", words)), words
+    shown.screenshot(path=str(artifacts / "embedding-zh.png"))
+    shown.evaluate("() => window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Light'})")
+    shown.wait_for_function("() => document.body.dataset.jpThemeLight === 'true'", timeout=WAIT)
+    run_python(shown, "view.lang = 'en'")
+    summary(shown, "t-SNE of 90")
+    section = shown.locator(".dcacn").first
+    section.evaluate("node => { node.parentElement.style.width = '400px'; }")
+    shown.wait_for_function("node => node.clientWidth > 300 && node.clientWidth <= 400", arg=the_map(shown).element_handle(), timeout=WAIT)
+    the_map(shown)
+    assert section.evaluate("node => node.scrollWidth <= 400")
+    section.screenshot(path=str(artifacts / "embedding-narrow.png"))
+    section.evaluate("node => { node.parentElement.style.width = ''; }")
+
+
+def test_a_running_film_and_what_is_left(lab, shown, artifacts):
+    "A new map appears while one looks, unless one looks at an earlier one; after the run the widget goes on, and a notebook opened again shows the picture."
+    place = shown.locator(".dcacn-wide output").first
+    the_map(shown)
+    run_python(shown, "view(snapshot(3)); assert view.wait(60)")
+    place.filter(has_text="epoch 3 (4 of 4)").wait_for(timeout=WAIT)
+    shown.locator(".dcacn-wide input").first.fill("1")
+    run_python(shown, "view(snapshot(4)); assert view.wait(60)")
+    place.filter(has_text="epoch 1 (2 of 5)").wait_for(timeout=WAIT)
+    run_python(shown, "view(RunFinished('completed', 30, 4)); assert view.wait(60)")
+    shown.locator(".dcacn-place .dcacn-legend button").nth(2).wait_for(timeout=WAIT)
+    assert not shown.locator(".dcacn-last").first.is_visible()
+    summary(shown, "t-SNE of 90 images at epoch 4 (snapshot 5 of 5), coloured by 3 clusters.")
+    browser.save(shown)
+    assert shown.complaints == []
+    shown.evaluate("async () => { await window.testPanel.sessionContext.shutdown(); }")
+    lab.open(shown, "embedding_live.ipynb")
+    last = shown.locator(".dcacn-last").first
+    last.wait_for(timeout=WAIT)
+    assert last.is_visible() and "epoch 4 (snapshot 5 of 5)" in last.inner_text()
+    shown.screenshot(path=str(artifacts / "embedding-last.png"))
+    pixels = last.locator("img").evaluate("""async node => { await node.decode(); const canvas = document.createElement('canvas'); canvas.width = node.naturalWidth; canvas.height = node.naturalHeight;
+      const context = canvas.getContext('2d'); context.drawImage(node, 0, 0); return [...context.getImageData(0, 0, canvas.width, canvas.height).data]; }""")
+    colours = np.array(pixels).reshape(-1, 4)[:, :3]
+    for wanted in ((0, 114, 178), (230, 159, 0), (0, 158, 115)):  # the three clusters
+        assert (np.abs(colours - wanted).sum(1) < 90).sum() > 20, wanted
