@@ -21,6 +21,7 @@ from . import train
 from .checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from .config import TrainConfig, build_model, from_dict, preset
 from .data import ImageSet, load_images
+from .steps import place
 
 # %% ../nbs/51_estimator.ipynb #1785772a
 log = logging.getLogger(__name__)
@@ -183,7 +184,7 @@ class DCACN(ClusterMixin, TransformerMixin, BaseEstimator):
         self.config_, self.health_, self.image_shape_ = from_dict(meta["config"]), meta["health"], tuple(meta["image_shape"])
         self.model_ = build_model(self.config_)
         self.model_.load_state_dict({name[len("model."):]: value for name, value in tensors.items() if name.startswith("model.")})
-        train.place(self.model_, replace(self.config_, device=str(device)))
+        place(self.model_, replace(self.config_, device=str(device)))
         self.model_.eval()
         self.labels_, self.probabilities_ = tensors["labels"].numpy(), tensors["probabilities"].numpy()
         self.n_clusters_ = len(np.unique(self.labels_))

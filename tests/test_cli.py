@@ -26,7 +26,7 @@ def own_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("DCACN_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setattr("dcacn_nb.train.write_report", lambda folder: None)  # its pictures take seconds; one test draws them
+    monkeypatch.setattr("dcacn_nb.run.write_report", lambda folder: None)  # its pictures take seconds; one test draws them
 
 
 def dcacn(*args, code=0):

@@ -15,8 +15,9 @@ SAME_LAYER = {
     "sources": {"folders"},
     "backbone": {"cbam"},
     "model": {"backbone"},
-    "estimator": {"train"},
     "picture": {"runlog"}, "figures": {"config", "embedding", "picture"}, "report": {"figures", "picture", "runlog"}, "grouping": {"runlog"},
+    "steps": {"config"}, "run_folder": {"checkpoint", "config", "runlog", "steps"},
+    "train": {"run"}, "estimator": {"train"},
     "compare": {"baselines"},
 }
 HIGHEST_FOR = {"widgets": 4}  # widgets show events and models; they never see `train`

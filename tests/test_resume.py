@@ -17,15 +17,15 @@ import json, os, signal, sys, threading, time
 import torch
 torch.set_num_threads(1)
 from dataclasses import replace
-from dcacn_nb import core, runlog, train
+from dcacn_nb import run as driver, run_folder, runlog, train
 from dcacn_nb.config import preset
 from dcacn_nb.data import load_images
 
 digits = load_images("digits", limit=200)
 config = preset("default", digits, 10, width=4, projection_dim=8, batch_size=50, n_local=1, epochs=3, lr=0.01, log_every=3, eval_every=1, snapshot_every=2,
                 snapshot_size=50, checkpoint_seconds=0.0, keep_last=1, device="cpu")
-train.write_report = lambda folder: None  # its pictures have tests of their own
-OWNERS = {"os": os, "train": train, "runlog": runlog}
+driver.write_report = lambda folder: None  # its pictures have tests of their own
+OWNERS = {"os": os, "train": train, "run": driver, "run_folder": run_folder, "runlog": runlog}
 
 def die():
     os.kill(os.getpid(), signal.SIGKILL)
@@ -127,11 +127,11 @@ PLANNED = [
     {"place": "os.replace", "call": 3},  # a checkpoint under its temporary name
     {"place": "os.replace", "call": 4, "after": True},  # a checkpoint in place, the old one not yet deleted
     {"place": "os.fsync", "call": 2},  # a checkpoint not yet on the disk
-    {"place": "train.prune_checkpoints", "call": 1},
+    {"place": "run_folder.prune_checkpoints", "call": 1},
     {"place": "train.train_step", "call": 2, "seconds": 1e9},
     {"place": "train.evaluate_clustering", "call": 1, "seconds": 1e9},  # a whole piece of an epoch lost, its events in the log
     {"place": "train._snapshot", "call": 1},
-    {"place": "train.write_report", "call": 1},  # all done but the report
+    {"place": "run.write_report", "call": 1},  # all done but the report
 ]
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 
-from dcacn_nb import checkpoint, core, train
+from dcacn_nb import checkpoint, run as driver, steps, train
 from dcacn_nb.checkpoint import CheckpointError, list_checkpoints, load_checkpoint, save_checkpoint
 from dcacn_nb.config import build_model, preset
 from dcacn_nb.data import ImageSet, load_images
@@ -28,9 +28,9 @@ from dcacn_nb.train import ProgressBar, TrainingDiverged, encode, fit, load_run,
 @pytest.fixture(scope="module", autouse=True)
 def no_report():
     "Reports have tests of their own, and their pictures take longer than these runs."
-    before, train.write_report = train.write_report, lambda folder: None
+    before, driver.write_report = driver.write_report, lambda folder: None
     yield
-    train.write_report = before
+    driver.write_report = before
 
 
 @pytest.fixture(scope="module")
@@ -152,14 +152,14 @@ def test_an_observer_that_raises_is_reported_once_and_dropped(digits, config, ca
 
 
 def test_divergence_names_the_step_and_keeps_the_good_checkpoint(digits, config, tmp_path, monkeypatch):
-    real, calls = train.dcacn_loss, [0]
+    real, calls = steps.dcacn_loss, [0]
 
     def poisoned(*args, **kwargs):
         losses = real(*args, **kwargs)
         calls[0] += 1
         return losses if calls[0] < 5 else {name: value * float("nan") for name, value in losses.items()}
 
-    monkeypatch.setattr(train, "dcacn_loss", poisoned)
+    monkeypatch.setattr(steps, "dcacn_loss", poisoned)
     run = fit(digits, replace(config, epochs=3, log_every=3, checkpoint_seconds=0.0), run_dir=tmp_path, background=True)
     with pytest.raises(TrainingDiverged, match=r"not finite at step 5 \(total nan.*grad_norm nan\).*smaller lr"):
         run.wait(60)
@@ -178,11 +178,9 @@ def test_a_weight_that_is_not_finite_is_not_saved(digits, config, tmp_path):
                 run.model.cluster_head[2].bias[0] = float("inf")
             run.stop()
 
-    run = train.Run(digits.images, config, None, None, tmp_path, [spoil], None, {}, "dcacn")
-    train._open_folder(run, resume=False)
-    run._drive()
+    run = fit(digits, config, run_dir=tmp_path, observers=[spoil], start=False)
     with pytest.raises(TrainingDiverged, match="cluster_head.2.bias is not finite after step 2"):
-        run.wait()
+        run.drive()
     assert list_checkpoints(tmp_path / "checkpoints") == []
 
 
@@ -230,7 +228,7 @@ def test_a_failing_report_does_not_lose_the_run(digits, config, tmp_path, monkey
     def failing(folder):
         raise KeyError("no such figure")
 
-    monkeypatch.setattr(train, "write_report", failing)
+    monkeypatch.setattr(driver, "write_report", failing)
     run = fit(digits, config, run_dir=tmp_path)
     assert run.status == "completed" and run.error is None and read_events(tmp_path)[-1].reason == "completed"
     assert any("report could not be written" in r.getMessage() for r in caplog.records)
@@ -395,6 +393,27 @@ def test_foreign_and_damaged_checkpoints(digits, config, tmp_path):
         fit(digits, replace(config, seed=1), run_dir=tmp_path / "other", resume=True)
 
 
+def test_who_subscribes_to_a_resumed_run_hears_how_it_began(digits, config, finished):
+    _, folder = finished
+    run, heard = fit(digits, config, labels=digits.labels, run_dir=folder, resume=True, start=False), []
+    run.subscribe(heard.append)
+    assert heard == read_events(folder)[:1] and isinstance(heard[0], RunStarted)
+    assert run.drive().status == "completed"
+    with pytest.raises(RuntimeError, match="started already"):
+        run.drive()
+
+
+def test_a_damaged_log_does_not_keep_the_folder_locked(digits, config, tmp_path):
+    fit(digits, config, run_dir=tmp_path)
+    log = tmp_path / "events.jsonl"
+    whole = log.read_bytes()
+    log.write_bytes(whole.replace(b'"StepDone"', b'"StepDune"', 1))
+    with pytest.raises(ValueError, match="damaged") as caught:
+        fit(digits, config, run_dir=tmp_path, resume=True)
+    log.write_bytes(whole)
+    assert fit(digits, config, run_dir=tmp_path, resume=True).status == "completed", f"{caught.value} must not keep the lock"
+
+
 def test_two_runs_cannot_share_a_folder(digits, endless, tmp_path):
     run = fit(digits, endless, run_dir=tmp_path, background=True)
     with pytest.raises(RuntimeError, match="in use by a run that has not ended"):
@@ -429,12 +448,9 @@ def test_dropout_is_a_function_of_the_step_too(digits, config, tmp_path):
     before = torch.get_rng_state()
     whole = fit(digits, config, model=network())
     assert torch.equal(torch.get_rng_state(), before)
-    holder = []
-    stop = lambda e: holder[0].stop() if isinstance(e, StepDone) and holder else None
-    holder.append(train.Run(digits.images, config, None, None, tmp_path, [stop], network(), {}, "dcacn"))
-    train._open_folder(holder[0], resume=False)
-    holder[0]._drive()
-    assert holder[0].status == "stopped" and 0 < holder[0].state.step < 6
+    stop = lambda e: run.stop() if isinstance(e, StepDone) else None
+    run = fit(digits, config, model=network(), run_dir=tmp_path, observers=[stop], start=False)
+    assert run.drive().status == "stopped" and 0 < run.state.step < 6
     torch.manual_seed(2)
     assert same(weights(fit(digits, config, model=network(), run_dir=tmp_path, resume=True)), weights(whole))
 
