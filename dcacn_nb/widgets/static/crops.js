@@ -108,7 +108,6 @@ function cropsImage(t, stop, state, focus) {
     else if (event.key === "Escape") { focus.point(-1); if (focus.kept >= 0) focus.keep(focus.kept); }
     else return;
     event.preventDefault();
-    event.stopPropagation(); // JupyterLab has its own use for these keys
   });
   focus.watch(view.redraw);
   return view;
@@ -173,12 +172,12 @@ function cropsTiles(t, stop, state, focus) {
 }
 
 // ---- the controls
-// A slider between two buttons: prev [====] next.
+// A slider between two buttons, then what it says: the buttons stay where they are when the words get longer.
 function cropsWalk({label, previous, next, show, oninput}) {
   const bar = slider({label, min: 0, max: 0, value: 0, show, oninput});
   const step = by => { const value = Math.min(Number(bar.input.max), Math.max(0, bar.value + by)); if (value !== bar.value) { bar.set(value); oninput(value); } };
   const node = h("span", {class: "dcacn-crops-walk"}, button("◀", () => step(-1), {"aria-label": previous, title: previous}), bar.node,
-                 button("▶", () => step(1), {"aria-label": next, title: next}));
+                 button("▶", () => step(1), {"aria-label": next, title: next}), bar.node.querySelector("output"));
   return {node, set: bar.set};
 }
 
@@ -187,27 +186,37 @@ function cropsBar(t, asker, state) {
   const step = cropsWalk({label: t("step"), previous: t("previous_step"), next: t("next_step"), oninput: step => asker.ask({step}),
                           show: i => t("of", {i: i + 1, n: state.steps.length, name: state.steps[i] ?? ""})});
   const seed = h("input", {type: "number", min: 0, step: 1, value: 0, class: "dcacn-crops-seed", "aria-label": t("seed"),
-                           onchange: () => { const value = Number(seed.value); if (Number.isSafeInteger(value) && value >= 0) asker.ask({seed: value}); else seed.value = state.seed; }});
+                           oninput: () => { if (/^\d{1,15}$/.test(seed.value)) asker.ask({seed: Number(seed.value)}); },
+                           onblur: () => { seed.value = state.seed; }});
   const again = button(t("draw_again"), () => { seed.value = Number(seed.value) + 1; asker.ask({seed: Number(seed.value)}); });
   return {nodes: [h("div", {class: "dcacn-row"}, image.node, again, h("label", {class: "dcacn-control"}, h("span", {}, t("seed")), seed)), h("div", {class: "dcacn-row"}, step.node)],
-          set(told) { image.set(told.image, told.n_images - 1); step.set(told.step, told.steps.length - 1); seed.value = told.seed; }};
+          set(told) { image.set(told.image, told.n_images - 1); step.set(told.step, told.steps.length - 1); if (document.activeElement !== seed) seed.value = told.seed; }}; // not while somebody types
 }
 
+let cropsViews = 0; // a number for each view
+
 function cropsKnobs(t, asker) {
-  const node = h("div", {class: "dcacn-crops-knobs"});
-  let built = "", sliders = {};
+  const node = h("div", {class: "dcacn-crops-knobs"}), name = `dcacn-crops-${++cropsViews}`; // of one name only one group is open, so that the crops stay in sight
+  let sliders = {};
+  const control = knob => {
+    const key = knob.idle ? "idle" : knob.end, label = key ? t(key, {name: t(knob.knob)}) : t(knob.knob);
+    const bar = slider({label, min: knob.low, max: knob.high, step: knob.step, value: knob.low, show: brief, oninput: value => asker.ask({knobs: {[knob.name]: value}})});
+    bar.node.title = knob.name; // the name in code
+    sliders[knob.name] = Object.assign(bar, {idle: knob.idle});
+    return bar.node;
+  };
+  const cells = knobs => knobs.map((knob, i) => { // both ends of a range in one cell, the lower one above
+    if (!knob.end) return control(knob);
+    return knob.end === "smallest" && h("div", {}, control(knob), control(knobs[i + 1]));
+  });
   const build = groups => {
     const open = [...node.children].map(group => group.open);
     sliders = {};
-    node.replaceChildren(...groups.map(({name, knobs}, i) => h("details", {open: open[i]}, h("summary", {}, t(name)), h("div", {class: "dcacn-crops-grid"}, knobs.map(knob => {
-      const key = knob.idle ? "idle" : knob.end, label = key ? t(key, {name: t(knob.knob)}) : t(knob.knob);
-      const bar = sliders[knob.name] = slider({label, min: knob.low, max: knob.high, step: knob.step, value: knob.low, show: brief, oninput: value => asker.ask({knobs: {[knob.name]: value}})});
-      bar.node.title = knob.name; // the name in code
-      return bar.node;
-    })))));
+    node.replaceChildren(...groups.map(({name: title, knobs}, i) => h("details", {name, open: open[i]}, h("summary", {}, t(title)), h("div", {class: "dcacn-crops-grid"}, cells(knobs)))));
   };
   return {node, set({groups, knobs}) {
-    if (built !== JSON.stringify(groups)) { built = JSON.stringify(groups); build(groups); }
+    const held = ({name, idle, low, high}) => sliders[name]?.idle === idle && sliders[name].input.min <= low && sliders[name].input.max >= high;
+    if (!groups.every(group => group.knobs.every(held))) build(groups); // only if need be: one of them may be in somebody's hand
     for (const [name, value] of Object.entries(knobs)) {
       if (!sliders[name]) continue;
       sliders[name].set(value);
@@ -249,5 +258,6 @@ function renderCrops({model, root, t, stop}) {
       asker.answered();
     },
   });
+  root.setAttribute("data-lm-suppress-shortcuts", "true"); // keys belong to the widget, not to the notebook around it
   root.append(h("h3", {}, t("title")), empty, body, summary(model, stop));
 }
