@@ -30,7 +30,8 @@ SENTENCES = {  # language -> finding -> sentence; then the words of the advice
         "collapse": "Collapse: cluster {cluster} holds {share:.0%} of the images.",
         "large": "Cluster {cluster} holds {share:.0%} of the images, {times:.1f} times an even share. That is well only if the groups you expect differ as much in size.",
         "empty": "{empty} of {k} clusters {verb} empty or nearly so (under a tenth of an even share).",
-        "undecided": "The network is undecided: the mean entropy of its assignments is {entropy:.2f}, where 0 is certain and 1 is a guess. At the start of a run this is normal.",
+        "undecided": "The network is undecided: the mean entropy of its assignments is {entropy:.2f}, where 0 is certain and 1 is a guess. "
+                     "At the start of a run this is normal; until it changes, the sizes of the clusters mean little.",
         "twins": "Clusters {first} and {second} are near twins: the network can hardly decide between them (likeness {likeness:.2f} of 1).",
         "disagree": "Two random views of an image fall into the same cluster in only {agreement:.0%} of cases{chance}.",
         "little": "The views agree, but their clusters carry little information ({information:.2f} of 1): most images are in a few clusters.",
@@ -46,7 +47,7 @@ SENTENCES = {  # language -> finding -> sentence; then the words of the advice
         "collapse": "坍缩：簇 {cluster} 占了全部图像的 {share:.0%}。",
         "large": "簇 {cluster} 占了全部图像的 {share:.0%}，是平均份额的 {times:.1f} 倍。只有预期各类大小同样悬殊时才属正常。",
         "empty": "{k} 个簇中有 {empty} 个为空或几乎为空（不足平均份额的十分之一）。",
-        "undecided": "网络尚未形成明确的划分：簇分配的平均熵为 {entropy:.2f}（0 为完全确定，1 为随机猜测）。训练初期属正常现象。",
+        "undecided": "网络尚未形成明确的划分：簇分配的平均熵为 {entropy:.2f}（0 为完全确定，1 为随机猜测）。训练初期属正常现象；在划分明确之前，各簇的大小意义不大。",
         "twins": "簇 {first} 与簇 {second} 几乎重复：网络难以区分二者（相似度 {likeness:.2f}，最大为 1）。",
         "disagree": "视图一致性偏低：同一图像的两个随机视图只有 {agreement:.0%} 落入同一簇{chance}。",
         "little": "两个视图虽然一致，但簇所含的信息很少（{information:.2f}，最大为 1）：大多数图像集中在少数几个簇中。",
@@ -143,6 +144,8 @@ def _findings(health: dict, alike: "np.ndarray | None" = None) -> "list[tuple[st
     "What is wrong, as keys of SENTENCES with their numbers; or that all is well."
     share = health.get("cluster_share") or health.get("cluster_mass") or []
     found = _collapse(health, share) + _views(health)
+    if health.get("assignment_entropy", 0) > 0.8 and health.get("balance_entropy", 0) > 0.95:
+        found = [pair for pair in found if pair[0] == "undecided"]  # all probabilities are about even: which is the largest is an accident
     keys = {key for key, _ in found}
     if not keys & {"collapse", "diverged", "undecided"}:
         found += _twins(share, alike)
