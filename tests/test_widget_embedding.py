@@ -1,4 +1,5 @@
 "EmbeddingView and its helper process, without a browser: what happens when something goes wrong, and what happens at once."
+import io
 import os
 import signal
 import subprocess
@@ -306,3 +307,22 @@ def test_snapshots_without_features_are_left_out(make, arrays):
     view = make()
     view(SnapshotTaken(0, 0, np.arange(len(arrays.get("h", ()))), arrays))
     assert view.wait(5) and view.film.count == 0 and view.figure().alt == "Waiting for the first snapshot."
+
+
+def test_every_cluster_is_in_the_printed_picture(make):
+    "Even the sixth, a small plus, which vanishes if it is snapped to pixels."
+    from PIL import Image
+
+    from dcacn_nb.picture import COLORS
+
+    cluster = np.arange(60) % 6
+    view = make()
+    view(SnapshotTaken(0, 0, np.arange(60), {"h": np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32), "p": np.eye(6, dtype=np.float32)[cluster]}))
+    assert view.wait(30)
+    figure = view.figure()
+    figure.axes[0].get_legend().remove()
+    ink = 255.0 - np.asarray(Image.open(io.BytesIO(figure.png(dpi=60))).convert("RGB")).reshape(-1, 3)  # what is taken off white: pale or not, its direction tells the colour
+    ink = ink[ink.sum(1) > 80]
+    for color in COLORS[:6]:
+        own = np.array([255.0 - int(color[i:i + 2], 16) for i in (1, 3, 5)])
+        assert (ink @ own / np.linalg.norm(ink, axis=1) / np.linalg.norm(own) > 0.995).sum() > 5, color
