@@ -1,6 +1,4 @@
 "The attention viewer in a real JupyterLab: colours of the cells, keyboard, epochs, two runs side by side, themes, languages, and what stays."
-import json
-
 import matplotlib
 import pytest
 
@@ -233,13 +231,20 @@ def check_language_and_themes(page, viewer, artifacts):
 
 
 def check_end(lab, page, artifacts):
-    "After the run's end the widget goes on, alone it says how to compare, and the saved notebook keeps the picture."
+    "After the run's end the widget goes on, as it was; the notebook, opened again, holds the picture and its words."
     assert page.evaluate(EXECUTE, "w(RunFinished('completed', 10, 5)); other.observer(RunFinished('completed', 10, 2))") == "ok"
     again = page.locator(".dcacn-place section.dcacn")
     again.locator("figure canvas").first.wait_for(timeout=LONG)
     assert again.get_by_label("block").input_value() == "layer2.0"  # what was chosen before
     assert not page.locator(".dcacn-last").first.is_visible()
+    again.locator(".dcacn-attention-maps").focus()
+    for _ in range(2):  # the first key marks the middle; here, too, keys belong to the widget and not to the notebook
+        page.keyboard.press("ArrowUp")
+    wait_text(page, again.locator(".dcacn-attention-told").first, "row 2 of 4, column 3 of 4")
     browser.save(page)
-    saved = json.loads((lab.root / "attention_live.ipynb").read_text(encoding="utf-8"))
-    shown = "".join(saved["cells"][0]["outputs"][0]["data"]["text/html"])
-    assert "<img alt=\"8 images, and over them the spatial attention" in shown and "Other run, without CBAM, epoch 2" in shown
+    page.evaluate("() => window.testPanel.sessionContext.shutdown()")
+    lab.open(page, "attention_live.ipynb")  # a new kernel: nothing lives
+    page.locator(".dcacn-last img").wait_for(timeout=LONG)
+    assert page.locator(".dcacn-last img").get_attribute("alt").startswith("8 images, and over them the spatial attention")
+    assert "Other run, without CBAM, epoch 2" in page.locator(".dcacn-last").inner_text() and page.locator("section.dcacn").count() == 0
+    page.locator(".dcacn-last").screenshot(path=str(artifacts / "attention-last.png"))

@@ -350,10 +350,6 @@ class AttentionViewer(LiveWidget):
         "The maps of the last snapshot, stage by stage."
         return plot_attention(self.history.events())
 
-    def lasting(self) -> str:
-        "The picture and its words as HTML; the picture is kept small, because maps over images take many bytes."
-        return self.figure().html(caption=self.summary, most=25_000)
-
     def wait(self, timeout: "float | None" = 60) -> bool:
         "Wait until all that finished runs have told is in the picture (at most `timeout` seconds, each); whether that is so."
         return super().wait(timeout) and (self._second is None or self._second.wait(timeout))

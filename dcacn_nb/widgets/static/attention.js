@@ -206,7 +206,8 @@ function attentionThumbs({state, t, changed}) {
   const node = h("div", {class: "dcacn-row", role: "group", "aria-label": t("images")});
   let shown = "";
   return {node, update(indices, pictures) {
-    state.images ??= indices.length ? new Set(indices.slice(0, 4)) : null;
+    // nothing chosen yet, or images of a run before this one
+    if (!state.images || state.images.size && !indices.some(index => state.images.has(index))) state.images = new Set(indices.slice(0, 4));
     const all = `${indices}/${[...pictures.keys()]}`;
     if (all === shown) return;
     shown = all;
@@ -328,14 +329,14 @@ function attentionTime({state, t, stop, changed}) {
   }};
 }
 
-// What stands below: why there is nothing or only a part, and how to get the comparison.
+// What stands below: what is missing from a comparison, and how to get one.
 function attentionNotes(t) {
-  const lines = h("div", {}), code = h("code", {}), more = h("details", {class: "dcacn-note dcacn-attention-code"}, h("summary", {}, t("compare")), h("pre", {}, code));
-  return {node: h("div", {}, lines, more), update(found, about) {
+  const lines = h("div", {}), code = h("code", {}), more = h("details", {class: "dcacn-note dcacn-attention-code", hidden: true}, h("summary", {}, t("compare")), h("pre", {}, code));
+  return {node: h("div", {}, lines, more), update(found, text) {
     const texts = found.filter(Boolean);
     if (lines.textContent !== texts.join("")) lines.replaceChildren(...texts.map(text => h("p", {class: "dcacn-note", role: "status"}, text)));
-    more.hidden = !about.code;
-    if (code.textContent !== (about.code ?? "")) code.textContent = about.code ?? "";
+    more.hidden = !text;
+    if (code.textContent !== text) code.textContent = text;
   }};
 }
 
@@ -370,26 +371,23 @@ function renderAttention({model, root, t, stop}) {
   stop.add(() => { cancelAnimationFrame(asked); clearTimeout(telling); });
   const controls = attentionControls({state, t, changed}), time = attentionTime({state, t, stop, changed}), thumbs = attentionThumbs({state, t, changed});
   const maps = attentionMaps({state, t, colours, redraw}), bars = attentionBars({state, t, stop}), notes = attentionNotes(t);
-  const body = h("div", {hidden: true}, controls.node, time.node, thumbs.node, maps.node, bars.node), empty = h("p", {class: "dcacn-note"}, t("waiting"));
+  const body = h("div", {hidden: true}, controls.node, time.node, thumbs.node, maps.node, bars.node);
 
   function refresh() {
     asked = 0;
     const [mine, other] = runs, comparing = Boolean(mine.about.comparing), frame = time.update(mine.ordered);
     body.hidden = !frame;
-    empty.hidden = Boolean(frame) || Boolean(mine.about.note);
-    empty.textContent = t(mine.token === null || mine.about.attention === null ? "waiting" : "nothing");
-    if (!frame) { notes.update([mine.about.note && t(mine.about.note)], mine.about); return; }
+    if (!frame) { notes.update([], ""); return; } // the summary says why
     const blocks = [...new Set([...frame.parts.keys()].map(name => name.slice(name.indexOf(".") + 1)))];
-    const chosen = blocks.includes(state.block) ? state.block : mine.about.block;
+    if (!blocks.includes(state.block)) state.block = mine.about.block;
     const pictures = mine.pictures.size ? mine.pictures : other.pictures, beside = comparing ? other.nearest(frame.epoch) : null;
     thumbs.update(frame.indices, pictures);
-    const indices = frame.indices.filter(index => state.images.has(index)), view = {...state, block: chosen};
-    const columns = attentionColumns(runs, [frame, beside], view, comparing);
-    state.block = chosen;
-    controls.update(blocks, [...frame.parts.keys()].filter(name => name.endsWith(`.${chosen}`) && !name.startsWith("channel")).length);
+    const indices = frame.indices.filter(index => state.images.has(index)), block = state.block;
+    const columns = attentionColumns(runs, [frame, beside], state, comparing);
+    controls.update(blocks, [...frame.parts.keys()].filter(name => name.endsWith(`.${block}`) && !name.startsWith("channel")).length);
     maps.update(columns, indices, pictures, comparing);
-    bars.update({frame, first: mine.ordered[0], block: chosen, indices, known: indices.length && mine.about.note !== "no_attention"});
-    notes.update([indices.length ? null : t("choose"), mine.about.note && t(mine.about.note), comparing && attentionBeside(other, beside, frame, chosen, t)], mine.about);
+    bars.update({frame, first: mine.ordered[0], block, indices, known: indices.length && mine.about.note !== "no_attention"});
+    notes.update([indices.length ? null : t("choose"), comparing && attentionBeside(other, beside, frame, block, t)], mine.about.code);
   }
 
   listen(model, stop, {
@@ -402,7 +400,7 @@ function renderAttention({model, root, t, stop}) {
     },
     frame(content, buffers) { runs[content.side].take(content, buffers); redraw(); },
   });
-  root.append(h("h3", {}, t("title")), empty, body, notes.node, summary(model, stop));
+  root.append(h("h3", {}, t("title")), body, notes.node, summary(model, stop));
 }
 
 // Why the other run shows less than it could.
