@@ -279,7 +279,7 @@ class Curves(LiveWidget):
         losses = {name: value for name, value in (step.losses if step else {}).items() if value is not None}
         if losses:
             term = "total" if "total" in losses else next(iter(losses))
-            told.append(self.say("told_loss", term=self._texts(self.lang).get(f"term_{term}", term), value=losses[term]))
+            told.append(self.say("told_loss", term=self.say(f"term_{term}") if f"term_{term}" in WORDS else term, value=losses[term]))
         speed = getattr(step, "images_per_second", None)
         if speed is not None and math.isfinite(speed):
             told.append(self.say("told_speed", value=speed))

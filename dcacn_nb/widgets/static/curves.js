@@ -316,26 +316,24 @@ function curvesPanel(view, panel, stop) {
   return h("div", {class: "dcacn-curves-panel", role: "group", "aria-label": title}, h("div", {class: "dcacn-curves-head"}, h("strong", {}, title), keys), canvas.node, note);
 }
 
-function curvesTools(view) {
-  const {t} = view, reset = button(t("reset_view"), () => curvesReset(view));
+function curvesTools(view) { // what concerns all panels: the part of the axis, and which runs are seen
+  const {t, runs} = view, reset = button(t("reset_view"), () => curvesReset(view)), zoom = (sign, factor, name) => button(sign, () => curvesZoom(view, factor), {"aria-label": name, title: name});
   view.tools = () => { reset.disabled = view.state.range === null; };
-  return h("div", {class: "dcacn-row"}, button("+", () => curvesZoom(view, 0.5), {"aria-label": t("zoom_in"), title: t("zoom_in")}),
-           button("−", () => curvesZoom(view, 2), {"aria-label": t("zoom_out"), title: t("zoom_out")}), reset, h("span", {class: "dcacn-note"}, t("hint")));
+  const keys = runs.length > 1 ? h("div", {class: "dcacn-curves-legend", role: "group", "aria-label": t("runs")}, h("strong", {}, t("runs")),
+    runs.map((run, r) => curvesToggle(view, `run ${run.label}`, run.label, curvesDash(r), run.label))) : null;
+  return h("div", {class: "dcacn-row"}, zoom("+", 0.5, t("zoom_in")), zoom("−", 2, t("zoom_out")), reset, keys);
 }
 
 function curvesBuild(view) { // everything that depends on which runs and which lines there are
   view.inner.run();
-  const {t, runs, inner} = view;
-  view.panels = curvesPanels(t, runs);
-  const grid = view.panels.map(panel => curvesPanel(view, panel, inner)), {table, write} = curvesTable(view);
-  const keys = runs.length > 1 ? h("div", {class: "dcacn-curves-legend", role: "group", "aria-label": t("runs")}, h("strong", {}, t("runs")),
-    runs.map((run, r) => curvesToggle(view, `run ${run.label}`, run.label, curvesDash(r), run.label))) : null;
+  view.panels = curvesPanels(view.t, view.runs);
+  const panels = view.panels.map(panel => curvesPanel(view, panel, view.inner)), {table, write} = curvesTable(view);
   view.write = write;
-  view.place.replaceChildren(...[keys, h("div", {class: "dcacn-columns dcacn-curves"}, grid, h("div", {class: "dcacn-curves-panel dcacn-curves-told"}, table)), curvesTools(view)].filter(Boolean));
+  view.place.replaceChildren(curvesTools(view), h("div", {class: "dcacn-columns dcacn-curves"}, panels, h("div", {class: "dcacn-curves-panel dcacn-curves-told"}, table)),
+                             h("p", {class: "dcacn-note"}, view.t("hint")));
 }
 
 function renderCurves({model, root, t, stop}) {
-  root.setAttribute("data-lm-suppress-shortcuts", "true"); // else JupyterLab takes the keys: 0 pressed twice would restart the kernel
   const state = root.curves ??= {range: null, band: null, at: null, hidden: new Set(), log: new Set()}, all = [];
   const waiting = h("p", {class: "dcacn-note"}, t("waiting")), place = h("div");
   const view = {root, t, state, place, inner: new Cleanup(), runs: [], panels: [], refresh() {
