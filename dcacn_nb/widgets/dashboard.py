@@ -52,6 +52,7 @@ class Dashboard(LiveWidget):
     "The widgets of a run in tabs, with its controls, its progress and a button that saves figures."
     NAMES = ("curves", "health", "embedding", "attention", "crops", "clusters", "dashboard")
     WORDS = WORDS
+    children: "dict[str, LiveWidget]" = {}  # tab -> its widget; here too, so that a dashboard whose arguments were refused can be closed
     state = traitlets.Dict().tag(sync=True)  # status, done, planned, epoch, epochs, left, controls, note
     parts = traitlets.Dict().tag(sync=True)  # tab -> reference to its widget
     name = traitlets.Unicode("").tag(sync=True)  # of the run
@@ -126,7 +127,7 @@ class Dashboard(LiveWidget):
 
     def _watch(self) -> None:
         "Show changes of status, which emit no event, until the run has ended."
-        while not self._closed.wait(0.2):
+        while not self._closed.wait(0.1):
             with self._lock:
                 if self._run_status() != "running" and self._asked == "pause" or self._run_status() in ENDED:
                     self._asked = ""
