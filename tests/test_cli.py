@@ -14,6 +14,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from dcacn_nb import cli, sources
+from dcacn_nb.cli_output import BadInput
 from project import ROOT
 
 SETTINGS = ["width=2", "n_local=0", "projection_dim=4", "snapshot_every=0", "warmup_epochs=0", "device=cpu"]
@@ -84,6 +85,7 @@ def test_version():
 def test_fit_says_what_came_out(finished):
     result = dcacn("fit", "digits", "--limit", 30, "--epochs", 1, *TINY)
     out = result.stdout
+    assert result.stderr.count("epoch 1/1  view information") == 1 and "\r" not in result.stderr, "plain lines and no bar, where there is no terminal"
     assert "30 images in 10 clusters of sizes" in out and "ACC 0." in out and "never in training" in out
     assert f"Run folder: {os.path.join('runs', 'digits-0-1')}" in out
     assert "to 30, the number of images" in result.stderr and "batch_size" not in out
@@ -122,6 +124,10 @@ def test_report(finished):
     assert told["run_dir"] == str(finished) and told["reports"] == [str(finished / "report.html")]
     assert told["diagnosis"] and all(len(line) > 20 for line in told["diagnosis"])
     assert (finished / "report.html").read_text().startswith("<!DOCTYPE html>")
+    (finished / "report of mine.txt").write_text("notes")  # not a report of ours
+    lines = dcacn("report", finished).stdout.splitlines()
+    (finished / "report of mine.txt").unlink()
+    assert [line for line in lines if "eport" in line] == [f"Report: {finished / 'report.html'}"], "the report is named once"
 
 
 def test_demo(monkeypatch):
@@ -156,6 +162,8 @@ def test_folder_from_fit_to_sorted_copies(tmp_path):
     assert machine("predict", "r", new, "-o", "out.csv")["n_images"] == 1
     (row,) = csv.DictReader(open("out.csv", newline=""))
     assert row["path"].endswith("a, b.png") and row["cluster"] in "01"
+    for place, message in [(new, "is a folder; give the CSV file to write"), (tmp_path / "r" / "config.json" / "x.csv", "cannot be written")]:
+        assert message in dcacn("predict", "r", new, "-o", place, code=2).stderr
     # the images trained on are given their clusters again
     dcacn("predict", "r", images, "--on-error", "skip")
     assert [r["cluster"] for r in csv.DictReader(open("clusters.csv", newline=""))] == [r["cluster"] for r in rows]
@@ -184,6 +192,8 @@ def test_unlabelled_folder(tmp_path):
     (["fit", "digits", "--preset", "papers"], "papers"),
     (["fit", "digits", "--nonsense"], "nonsense"),
     (["fit"], "Missing argument"),
+    (["fit", "digits", "--run-dir", "file"], "--run-dir file is a file; give a folder"),
+    (["fit", "digits", "--limit", "30", "--run-dir", "file/run"], "run_dir cannot be written to"),
     (["resume", "nowhere"], "holds no run"),
     (["evaluate", "nowhere"], "is no folder"),
     (["predict", "nowhere", "."], "is no folder"),
@@ -194,6 +204,7 @@ def test_unlabelled_folder(tmp_path):
 ], ids=lambda value: " ".join(value) if isinstance(value, list) else "")
 def test_bad_input(args, message, tmp_path):
     "Exit code 2, one clear message on standard error, nothing on standard output, and no folder left behind."
+    (tmp_path / "file").touch()
     result = dcacn(*args, code=2)
     assert message in " ".join(result.stderr.replace("│", " ").split()) and result.stdout == ""
     assert not (tmp_path / "runs").exists()
@@ -206,7 +217,7 @@ def test_a_folder_with_a_run_is_not_written_over(finished):
 def test_debug_shows_the_traceback_wherever_it_stands():
     for args in (["--debug", "fit", "nowhere"], ["fit", "nowhere", "--debug"]):
         result = CliRunner().invoke(cli.app, args)
-        assert isinstance(result.exception, cli.BadInput) and result.exit_code == 1
+        assert isinstance(result.exception, BadInput) and result.exit_code == 1
 
 
 def test_a_failure_is_no_bad_input(monkeypatch, finished):
@@ -270,7 +281,8 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
 
 def test_data_list():
     assert [row["name"] for row in machine("data", "list")["sources"]] == list(sources.SOURCES)
-    assert "imagenet_dogs" in dcacn("data", "list").stdout
+    told = dcacn("data", "list").stdout
+    assert "imagenet_dogs" in told and "dcacn data download cifar10" in told and "download=True" not in told
 
 
 def test_data_verify(tmp_path):
