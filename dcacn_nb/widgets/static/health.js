@@ -73,8 +73,8 @@ function healthPanel({title, height, label, draw, point, press, arrow, say, key,
   });
   node.addEventListener("focus", () => reading.setAttribute("aria-live", "polite"));
   node.addEventListener("blur", () => { reading.removeAttribute("aria-live"); point(null); });
-  const text = key ? h("p", {class: "dcacn-note dcacn-health-key"}, key) : null;
-  return {node: h("section", {class: "dcacn-health-panel"}, head, node, reading, text), head, redraw() { reading.textContent = say(); view.redraw(); }};
+  const text = h("p", {class: "dcacn-note dcacn-health-key"});
+  return {node: h("section", {class: "dcacn-health-panel"}, head, node, reading, text), head, redraw() { reading.textContent = say(); text.textContent = key(); view.redraw(); }};
 }
 
 function healthText(context, colors, text, x, y, align = "left", base = "middle", color = colors.soft) {
@@ -119,7 +119,7 @@ function healthBars(s, t, stop, changed) {
   };
   const point = x => { s.cluster = x === null || x < box.left || x >= box.left + box.pitch * s.k ? null : Math.floor((x - box.left) / box.pitch); changed(); };
   const arrow = (across, down) => { if (s.k) { s.cluster = healthMove(s.cluster, across - down, s.k); changed(); } };
-  return healthPanel({title: t("masses"), height: 240, label: t("masses"), draw, point, arrow, say, key: t("bars_key"), stop});
+  return healthPanel({title: t("masses"), height: 240, label: t("masses"), draw, point, arrow, say, key: () => t("bars_key"), stop});
 }
 
 function healthRules(c, colors, values, show, y, left, right) { // horizontal lines with their values
@@ -227,7 +227,7 @@ function healthTime(s, t, stop, changed) {
     if (across && s.at >= 0) s.choose(healthMove(s.at, across, s.epochs.length));
     changed();
   };
-  return healthPanel({title: t("over_time"), height: 240, label: t("over_time"), draw, point, press, arrow, say, key: t("time_key"), stop});
+  return healthPanel({title: t("over_time"), height: 240, label: t("over_time"), draw, point, press, arrow, say, key: () => t("time_key"), stop});
 }
 
 function healthDead(c, s, axis, top, tall) { // a light line through a row for as long as the cluster is empty
@@ -280,7 +280,12 @@ function healthFigures(s, t, stop, changed) {
   const point = x => { s.over = s.at >= 0 && axis?.inside(x) ? axis.at(x) : null; changed(); };
   const press = x => { if (axis?.inside(x)) { s.choose(axis.at(x)); changed(); } };
   const arrow = across => { if (across && s.at >= 0) { s.over = null; s.choose(healthMove(s.at, across, s.epochs.length)); changed(); } };
-  return healthPanel({title: t("figures"), height: 300, label: t("figures"), draw, point, press, arrow, say, key: t("figures_key"), stop});
+  const key = () => { // what is good, of the figures that there are
+    const parts = known().map(({name}) => t(name === "assignment_entropy" ? "low" : "high", {name: t(name)}));
+    if (counted()) parts.push(t("none_empty"));
+    return parts.length ? t("figures_key", {parts: parts.join(t("comma"))}) : "";
+  };
+  return healthPanel({title: t("figures"), height: 300, label: t("figures"), draw, point, press, arrow, say, key, stop});
 }
 
 function healthLegend(c, colors, s, t, lines, i, width) { // names, dashes, marks and values; returns its height
@@ -356,7 +361,7 @@ function healthAlike(s, t, stop, changed) {
     s.cluster = s.pair[0];
     changed();
   };
-  const panel = healthPanel({title: t("alike"), height: 300, label: t("alike"), draw, point, arrow, say, key: t("alike_key"), stop});
+  const panel = healthPanel({title: t("alike"), height: 300, label: t("alike"), draw, point, arrow, say, key: () => t("alike_key"), stop});
   const redraw = panel.redraw;
   panel.redraw = () => { panel.head.textContent = s.snapshot() === null ? t("alike") : t("alike_at", {epoch: s.snapshot()}); redraw(); };
   return panel;
