@@ -125,6 +125,50 @@ def test_pointer(shown, artifacts):
     summary(shown, "coloured by 3 clusters.")
 
 
+def drag(page, *places):
+    "Press, move along places and let go."
+    page.mouse.move(*places[0])
+    page.mouse.down()
+    for place in places[1:]:
+        page.mouse.move(*place, steps=3)
+    page.mouse.up()
+
+
+def test_lasso_move_and_zoom(shown):
+    "A lasso takes what is inside it, not what is in its box; moving and the wheel with Ctrl change the view and nothing else; Reset brings it back."
+    canvas, mode = the_map(shown), shown.get_by_label("drag to")
+    box, whole = canvas.bounding_box(), canvas.evaluate(AT_REST)
+    left, top, right, bottom = box["x"] + 2, box["y"] + 2, box["x"] + box["width"] - 2, box["y"] + box["height"] - 2
+    point = a_point(canvas)
+    x, y = box["x"] + point["x"], box["y"] + point["y"]
+    mode.select_option("lasso")
+    drag(shown, (left, top), (right, top), (right, bottom), (left, bottom))
+    summary(shown, "; 90 images selected.")
+    drag(shown, (left, top), (right, top), (left, bottom), (left, top + 9))  # a triangle: a part of them
+    shown.wait_for_function("node => !node.textContent.includes('; 90 images')", arg=shown.locator(".dcacn-summary").element_handle(), timeout=WAIT)
+    run_python(shown, "assert 0 < len(view.selected) < 90")
+    drag(shown, (left, top), (left, bottom), (right, bottom), (right, bottom - 4), (left + 4, bottom - 4), (left + 4, top))  # an L along two edges, whose box is the whole map
+    summary(shown, "coloured by 3 clusters.")
+    mode.select_option("move")
+    run_python(shown, "view.selection = []")
+    summary(shown, "coloured by 3 clusters.")
+    drag(shown, (x, y), (x + 60, y + 40))
+    shown.mouse.move(5, 5)
+    assert canvas.evaluate(AT_REST) != whole
+    summary(shown, "coloured by 3 clusters.")
+    shown.get_by_role("button", name="Reset view").click()
+    assert canvas.evaluate(AT_REST) == whole
+    canvas.hover(position={"x": 30, "y": 60})
+    assert canvas.evaluate(AT_REST) == whole  # no point is near
+    shown.keyboard.down("Control")
+    shown.mouse.wheel(0, -300)
+    shown.wait_for_function("([node, before]) => node.toDataURL() !== before", arg=[canvas.element_handle(), whole], timeout=WAIT)
+    shown.keyboard.up("Control")
+    shown.get_by_role("button", name="Reset view").click()
+    assert canvas.evaluate(AT_REST) == whole
+    mode.select_option("area")
+
+
 def test_keys(shown):
     "Arrow keys go from point to point and say what is there; Shift and arrows draw a rectangle; the notebook around does not react."
     canvas, spoken = the_map(shown), shown.locator(".dcacn-spoken")
@@ -182,6 +226,30 @@ def test_scrubber_and_menus(shown, artifacts):
     pictures.add(canvas.evaluate(AT_REST))
     assert len(pictures) == 5
     shown.get_by_label("map", exact=True).select_option("tsne")
+    summary(shown, "t-SNE of 90")
+
+
+def test_reduced_motion_and_a_helper_that_fails(shown):
+    "Whoever wants no motion gets steps: the scrubber's place is drawn at once. When t-SNE does not work, the view says so and offers PCA."
+    canvas, scrubber, place = the_map(shown), shown.locator(".dcacn-wide input"), shown.locator(".dcacn-wide output")
+    shown.emulate_media(reduced_motion="reduce")
+    newest = canvas.evaluate(AT_REST)
+    scrubber.fill("0")
+    first = canvas.evaluate("node => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(node.toDataURL()))))")
+    assert first == canvas.evaluate(AT_REST) != newest
+    shown.get_by_role("button", name="Play").click()
+    shown.get_by_role("button", name="Pause").wait_for(timeout=WAIT)
+    shown.wait_for_function("node => node.textContent === 'epoch 2 (3 of 3)'", arg=place.element_handle(), timeout=WAIT)
+    shown.get_by_role("button", name="Play").wait_for(timeout=WAIT)
+    assert canvas.evaluate(AT_REST) == newest
+    shown.emulate_media(reduced_motion="no-preference")
+    run_python(shown, "view._problem = 'no_helper', {'why': '<i>no memory</i>'}; view._tell_state()")
+    shown.get_by_text("t-SNE does not work here: <i>no memory</i>").wait_for(timeout=WAIT)
+    shown.get_by_role("button", name="Show PCA").click()
+    summary(shown, "PCA of 90 images")
+    shown.get_by_role("button", name="Show PCA").wait_for(state="detached", timeout=WAIT)
+    assert shown.get_by_label("map", exact=True).input_value() == "pca"
+    run_python(shown, "view._problem = None; view._tell_state(); view.method = 'tsne'")
     summary(shown, "t-SNE of 90")
 
 
