@@ -276,6 +276,29 @@ def test_a_finished_run_of_this_kernel_shows_all_images(tmp_path):
         assert broken.wait(10) and len(broken.table()) == 80
 
 
+def test_other_images_make_a_browser_forget_its_pictures():
+    "The same images at the next snapshot keep their token; another run's do not."
+    widget, heard = watched(START, snapshot(0), snapshot(1))
+    tokens = [content["token"] for content, _ in heard if content["groups"]]
+    for event in (START, snapshot(0)):
+        widget(event)
+    assert tokens[0] == tokens[1] != heard[-1][0]["token"]
+    ask(widget, "tiles", images=[0])
+    assert heard[-1][0]["token"] == heard[-2][0]["token"]
+
+
+def test_words_wait_for_a_pool_that_is_being_put_in_place():
+    "The thread that reads a run's images holds the lock meanwhile; half of a pool must not be described."
+    widget, _ = whole_set()
+    words = threading.Thread(target=widget.describe, daemon=True)
+    with widget._lock:
+        words.start()
+        words.join(0.2)
+        assert words.is_alive()
+    words.join(10)
+    assert not words.is_alive()
+
+
 def test_export_while_a_run_is_being_read_does_not_hang(monkeypatch):
     "A message is handled under the lock which the reading thread needs as well."
     gate = threading.Event()
