@@ -225,6 +225,11 @@ def stored_errors(notebook):
     return [o["ename"] for c in notebook["cells"] for o in c.get("outputs", []) if o["output_type"] == "error"]
 
 
+def widget_state(notebook):
+    "No state of widgets is stored: it is large, and the pictures that widgets leave say the same."
+    return ["widget state"] if "widgets" in notebook.get("metadata", {}) else []
+
+
 def no_title(notebook):
     "The first cell is a title and one sentence under it."
     first = notebook["cells"][0]
@@ -240,6 +245,7 @@ NOTEBOOK_RULES = {
     never_run: book("#| eval: false\n1/0"),
     large_outputs: book(outputs=[{"output_type": "stream", "text": "x" * (MAX_OUTPUT_BYTES + 1)}]),
     stored_errors: book(outputs=[{"output_type": "error", "ename": "ValueError"}]),
+    widget_state: book() | {"metadata": {"widgets": {}}},
     no_title: book(title="Hello"),
 }
 

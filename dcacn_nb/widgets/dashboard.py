@@ -15,7 +15,7 @@ from pathlib import Path
 import traitlets
 
 from ..core import check_in
-from ..events import Event
+from ..events import Event, RunFinished
 from ..picture import FORMATS
 from .attention import AttentionViewer
 from .clusters import ClusterBrowser
@@ -98,6 +98,8 @@ class Dashboard(LiveWidget):
                 self.broken[name] = f"{type(error).__name__}: {error}"
                 child.summary = self.say("part_failed", error=self.broken[name])
         self._show_state()
+        if isinstance(event, RunFinished) and self._handles:
+            threading.Thread(target=self._settle_late, name="dcacn-late", daemon=True).start()
 
     def _status(self) -> str:
         "What the run does just now; what was asked for counts as begun."
@@ -189,6 +191,18 @@ class Dashboard(LiveWidget):
         "The picture of every tab, each with its words; six at once, so they are small, and on light paper alone."
         options = {"most": 11_000, "dark": False} | options
         return "".join(f"<h4>{self.say(f'tab_{name}')}</h4>{child.lasting(**options)}" for name, child in self.children.items())
+
+    def wait(self, timeout: "float | None" = 60) -> bool:
+        "Wait until a finished run is in the pictures, the last map included (at most `timeout` seconds for each of the two); whether that is so."
+        done = super().wait(timeout) and self.children["map"].wait(timeout)
+        self.settle()
+        return done
+
+    def _settle_late(self) -> None:
+        "The last map comes after the end of the run: then the pictures are drawn once more."
+        if not self.children["map"].wait(0):
+            self.children["map"].wait(600)
+            self.settle()
 
     def close(self) -> None:
         "End the dashboard and its parts; the run goes on."
