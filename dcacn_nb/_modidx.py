@@ -83,6 +83,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                               'dcacn_nb.cli.verify': ('cli.html#verify', 'dcacn_nb/cli.py')},
             'dcacn_nb.cli_output': { 'dcacn_nb.cli_output.BadInput': ('cli_output.html#badinput', 'dcacn_nb/cli_output.py'),
                                      'dcacn_nb.cli_output._console': ('cli_output.html#_console', 'dcacn_nb/cli_output.py'),
+                                     'dcacn_nb.cli_output._in_plain_words': ('cli_output.html#_in_plain_words', 'dcacn_nb/cli_output.py'),
                                      'dcacn_nb.cli_output._strict': ('cli_output.html#_strict', 'dcacn_nb/cli_output.py'),
                                      'dcacn_nb.cli_output.answer': ('cli_output.html#answer', 'dcacn_nb/cli_output.py'),
                                      'dcacn_nb.cli_output.checking': ('cli_output.html#checking', 'dcacn_nb/cli_output.py'),

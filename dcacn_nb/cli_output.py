@@ -82,7 +82,14 @@ def checking(
     try:
         yield
     except (ValueError, TypeError, OSError, *more) as error:
-        raise BadInput(str(error)) from error
+        raise BadInput(_in_plain_words(error)) from error
+
+
+def _in_plain_words(error: Exception) -> str:
+    "What an error says; of a file, its name first, and no number that only programmers know."
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
 
 
 def guarded(command: Callable) -> Callable:

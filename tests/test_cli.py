@@ -193,7 +193,7 @@ def test_unlabelled_folder(tmp_path):
     (["fit", "digits", "--nonsense"], "nonsense"),
     (["fit"], "Missing argument"),
     (["fit", "digits", "--run-dir", "file"], "--run-dir file is a file; give a folder"),
-    (["fit", "digits", "--limit", "30", "--run-dir", "file/run"], "run_dir cannot be written to"),
+    (["fit", "digits", "--limit", "30", "--run-dir", "file/run"], "Error: file/run: run_dir cannot be written to"),
     (["resume", "nowhere"], "holds no run"),
     (["evaluate", "nowhere"], "is no folder"),
     (["predict", "nowhere", "."], "is no folder"),
