@@ -3,6 +3,7 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -61,8 +62,11 @@ def wait_for(page, wanted, seconds=90):
 def ask(page, code):
     "What the kernel answers to an expression, as JSON. Only once no cell is under way: until then the question waits in line."
     return page.evaluate("""async code => {
-      const future = window.testPanel.sessionContext.session.kernel.requestExecute({code: '', user_expressions: {answer: code}, silent: true});
-      const reply = await future.done;
+      let reply;
+      do { // right after an interrupt, the kernel throws away what is asked
+        await new Promise(done => setTimeout(done, 200));
+        reply = await window.testPanel.sessionContext.session.kernel.requestExecute({code: '', user_expressions: {answer: code}, silent: true}).done;
+      } while (reply.content.status === 'aborted');
       return JSON.parse(reply.content.user_expressions.answer.data['text/plain'].slice(1, -1));
     }""", f"__import__('json').dumps({code})")
 
@@ -154,7 +158,7 @@ def test_every_tab_and_what_stays(lab, page, artifacts):
             page.keyboard.press("ArrowRight")
     page.evaluate("() => window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})")
     page.wait_for_function("() => document.body.dataset.jpThemeLight === 'false'")
-    page.get_by_label("Language").first.select_option("zh")
+    page.locator("section.dcacn").first.get_by_label("Language").select_option("zh")
     page.get_by_role("tab", name="曲线").wait_for()
     page.get_by_role("tab", name="健康度").click()
     page.wait_for_timeout(600)
@@ -184,11 +188,12 @@ def test_a_run_in_another_process(lab, page, artifacts):
     "A run that `dcacn fit` makes is watched from its first event on, its buttons are grey; the page is closed and opened again, and nothing is missing."
     folder = lab.root / "elsewhere"
     write_notebook(lab.root / "dashboard_attach.ipynb", f"from dcacn_nb.widgets import Dashboard\ndashboard = Dashboard.attach({str(folder)!r}, method='pca')\ndashboard")
-    command = [sys.executable, "-m", "dcacn_nb.cli", "fit", "digits", "-k", "10", "--limit", "200", "--width", "4", "--epochs", "500", "--run-dir", str(folder), "--json"]
+    command = [str(Path(sys.executable).with_name("dcacn")), "fit", "digits", "-k", "10", "--limit", "200", "--width", "4", "--epochs", "500", "--run-dir", str(folder), "--json"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         lab.open(page, "dashboard_attach.ipynb")
         assert browser.run_all(page, 90)["errors"] == []
+        assert process.poll() is None, process.communicate()
         wait_for(page, "running", 120)
         assert all(button(page, name).is_disabled() for name in ("Start", "Pause", "Stop"))
         assert page.get_by_text("This run belongs to another process").count() == 1
