@@ -239,3 +239,12 @@ def test_the_browser_keeps_few_rows(page):
     }""", [source, messages])
     expected = [n for n in range(20_000) if n % 32 == 0] + [19_999]
     assert first == expected and second == [n % 7 for n in expected] and most <= POINTS + 1
+
+
+def test_numbers_along_a_log_axis(page):
+    "However much of it is in sight, a logarithmic axis has at least two numbers, each at its own height."
+    source = "\n".join((STATIC / f"{name}.js").read_text(encoding="utf-8") for name in ("common", "curves"))
+    for low, high in [(0.4, 0.6), (0.38, 0.47), (-0.02, 0.98), (-0.3, 1.5), (-1.5, 1), (-6, 3)]:
+        marks = page.evaluate("([source, low, high]) => new Function(source + '; return curvesMarks;')()(low, high, true, 166)", [source, low, high])
+        assert 2 <= len(marks) <= 8, (low, high, marks)
+        assert all(low <= y <= high and y == pytest.approx(np.log10(float(text)), abs=1e-6) for y, text in marks)

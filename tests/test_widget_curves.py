@@ -96,6 +96,10 @@ def test_a_second_view_changes_nothing_for_the_first(monkeypatch):
     before = mirror.runs[0]["steps"], mirror.runs[0]["scores"]
     mirror.hello()
     assert (mirror.runs[0]["steps"], mirror.runs[0]["scores"]) == before
+    late = Mirror(widget, monkeypatch)
+    late.hello()
+    assert (late.runs[0]["steps"], late.runs[0]["scores"], late.runs[0]["terms"]) == (*before, ["total", "instance"])
+    monkeypatch.setattr(widget, "send", mirror)
     widget(step(31))
     widget(scored(4))
     assert len(mirror.runs[0]["steps"]) == 31 and mirror.runs[0]["steps"][-1][0] == pytest.approx(3.1)
@@ -111,7 +115,7 @@ def test_gaps(monkeypatch):
         widget(StepDone(i, 1, {"total": loss, "instance": 7.0}, 1e-3, math.nan))
     widget(Evaluated(1, 10, {}, {"acc": 0.5, "nmi": None}))
     steps = np.array(mirror.runs[0]["steps"])
-    assert np.array_equal(np.isfinite(steps[:, 4]), [True, False, False, False, False, False, True]) and steps[0, 4] == 1.5 and steps[-1, 4] == 2.5
+    assert np.array_equal(np.isnan(steps[:, 4]), [False, True, True, True, True, True, False]) and steps[0, 4] == 1.5 and steps[-1, 4] == 2.5
     assert (steps[:, 5] == 7).all() and np.isnan(steps[:, 2:4]).all()
     assert np.array_equal(mirror.runs[0]["scores"], [[1, 0.5, math.nan, math.nan]], equal_nan=True)
     assert widget.summary == "Epoch 1 of 30: ACC 0.500; total loss 2.5."

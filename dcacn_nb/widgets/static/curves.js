@@ -84,6 +84,7 @@ function curvesHeights(lines, [a, b], panel, {log, near}) { // lowest and highes
 
 function curvesMarks(low, high, log, room) { // [height, text] along the upright axis
   if (!log) return ticks(low, high, Math.max(2, room / 30)).map(y => [y, curvesNumber(y, 6)]);
+  if (high - low < 1) return ticks(10 ** low, 10 ** high, 5).map(value => [Math.log10(value), curvesNumber(value, 6)]); // less than from 1 to 10: round numbers
   const found = [], fine = high - low < 2 ? [1, 2, 5] : [1], every = Math.ceil((high - low) / Math.max(2, room / 30));
   for (let power = Math.floor(low); power <= high; power += every) for (const m of fine) found.push([power + Math.log10(m), curvesNumber(Number(`${m}e${power}`))]);
   return found.filter(([y]) => y >= low && y <= high);
@@ -115,7 +116,7 @@ function curvesLine(context, {line, l, r, xs, ys}, x, y, [a, b]) {
   const from = Math.max(0, curvesLower(xs, a) - 1), to = Math.min(xs.length - 1, curvesLower(xs, b)), points = [];
   for (let i = from; i <= to; i++) points.push([x(xs[i]), y(ys[i])]);
   const known = i => i >= 0 && i < points.length && Number.isFinite(points[i][1]);
-  Object.assign(context, {strokeStyle: line.color, fillStyle: line.color, lineWidth: r ? 1.5 : 2, lineJoin: "round"});
+  Object.assign(context, {strokeStyle: line.color, fillStyle: line.color, lineWidth: r ? 1.5 : 2, lineJoin: "bevel"});
   context.setLineDash(CURVES_DASHES[r]);
   context.beginPath();
   points.forEach(([px, py], i) => { if (known(i)) context[known(i - 1) ? "lineTo" : "moveTo"](px, py); });
@@ -147,24 +148,34 @@ function curvesCross(context, box, colors, lines, x, y, at) { // the upright lin
   }
 }
 
-function curvesDraw(context, width, height, colors, panel, {runs, state, t}) {
+function curvesLayer({width, height, scale, colors, range, log}, panel, lines, t) { // axes and lines, on a canvas of their own
+  const node = h("canvas", {width: Math.round(width * scale), height: Math.round(height * scale)});
+  const context = node.getContext("2d");
   const box = {left: CURVES_MARGIN.left, right: width - CURVES_MARGIN.right, top: CURVES_MARGIN.top, bottom: height - CURVES_MARGIN.bottom};
-  const range = state.range ?? [0, curvesEnd(runs, state.hidden)], log = state.log.has(panel.key), lines = curvesLines(panel, runs, state.hidden);
-  const [x, level] = curvesAxes(context, box, colors, range, curvesHeights(lines, range, panel, {log, near: state.range !== null}), log, t);
+  context.scale(scale, scale);
+  const [x, level] = curvesAxes(context, box, colors, range.span, curvesHeights(lines, range.span, panel, {log, near: range.near}), log, t);
   const y = value => level(log ? Math.log10(value) : value); // not finite for what has no logarithm: a gap
-  panel.box = box;
-  context.save();
   context.beginPath();
   context.rect(box.left - 5, 0, box.right - box.left + 10, box.bottom + 5); // room for marks at the ends
   context.clip();
-  for (const line of [...lines].reverse()) curvesLine(context, line, x, y, range); // the first run on top
+  for (const line of [...lines].reverse()) curvesLine(context, line, x, y, range.span); // the first run on top
+  return {node, box, x, y};
+}
+
+// Lines are drawn anew only when they have changed: while the pointer moves, the layer stays and the cross alone is drawn.
+function curvesDraw(context, width, height, colors, panel, {runs, state, t, version}) {
+  const range = {span: state.range ?? [0, curvesEnd(runs, state.hidden)], near: state.range !== null}, lines = curvesLines(panel, runs, state.hidden);
+  const look = {width, height, scale: window.devicePixelRatio || 1, colors, range, log: state.log.has(panel.key), hidden: [...state.hidden], version}, key = JSON.stringify(look);
+  if (panel.layer?.key !== key) panel.layer = {key, ...curvesLayer(look, panel, lines, t)};
+  const {node, box, x, y} = panel.layer;
+  context.drawImage(node, 0, 0, width, height);
   if (state.band) {
     Object.assign(context, {fillStyle: colors.accent, globalAlpha: 0.2});
     context.fillRect(x(state.band[0]), box.top, x(state.band[1]) - x(state.band[0]), box.bottom - box.top);
     context.globalAlpha = 1;
   }
-  if (state.at !== null) curvesCross(context, box, colors, lines, x, y, state.at);
-  context.restore();
+  const [from, to] = range.span;
+  if (state.at !== null && state.at >= from && state.at <= to) curvesCross(context, box, colors, lines, x, y, state.at);
 }
 
 function curvesSwatch({color, shape}) { // a piece of a line, for legends: its colour is the same on any paper
@@ -257,7 +268,7 @@ function curvesPointer(view, panel) { // hover reads values, a drag along the ax
   let start = null;
   const {state} = view, place = event => { // the epoch under the pointer
     const [a, b] = state.range ?? [0, curvesEnd(view.runs, state.hidden)];
-    return panel.box ? Math.max(a, Math.min(b, curvesScale(panel.box.left, panel.box.right, a, b)(spot(event, panel.node)[0]))) : a;
+    return panel.layer ? Math.max(a, Math.min(b, curvesScale(panel.layer.box.left, panel.layer.box.right, a, b)(spot(event, panel.node)[0]))) : a;
   };
   const read = event => {
     const xs = curvesLines(panel, view.runs, state.hidden)[0]?.xs, i = xs ? curvesNear(xs, place(event)) : -1;
@@ -336,7 +347,7 @@ function curvesBuild(view) { // everything that depends on which runs and which 
 function renderCurves({model, root, t, stop}) {
   const state = root.curves ??= {range: null, band: null, at: null, hidden: new Set(), log: new Set()}, all = [];
   const waiting = h("p", {class: "dcacn-note"}, t("waiting")), place = h("div");
-  const view = {root, t, state, place, inner: new Cleanup(), runs: [], panels: [], refresh() {
+  const view = {root, t, state, place, inner: new Cleanup(), runs: [], panels: [], version: 0, refresh() {
     if (state.range && state.range[0] >= curvesEnd(view.runs, state.hidden)) state.range = null; // the run began anew
     waiting.hidden = view.runs.length > 0;
     place.hidden = !waiting.hidden;
@@ -355,11 +366,13 @@ function renderCurves({model, root, t, stop}) {
       const parts = JSON.stringify(view.runs.map(run => [run.label, run.terms]));
       if (view.runs.length && parts !== view.parts) curvesBuild(view); // a message that changes nothing must not take the focus away
       view.parts = parts;
+      view.version++;
       view.refresh();
     },
     rows({run, part, ...content}, [buffer]) {
       const one = all[run];
       curvesTake(one[part], part === "steps" ? 4 + one.terms.length : 4, content, f32(buffer));
+      view.version++;
       view.refresh();
     },
   });
