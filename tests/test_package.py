@@ -110,20 +110,21 @@ def undocumented(source: str) -> "list[str]":
     for node in (n for n in tree.body if isinstance(n, kinds) and not n.name.startswith("_")):
         missing += [] if ast.get_docstring(node) else [node.name]
         if isinstance(node, ast.ClassDef):
-            methods = [m for m in node.body if isinstance(m, kinds) and not m.name.startswith("_") and m.name != "forward"]
+            methods = [m for m in node.body if isinstance(m, kinds) and not m.name.startswith("_") and m.name != "forward"
+                       and not any(isinstance(d, ast.Attribute) and d.attr == "setter" for d in m.decorator_list)]
             missing += [f"{node.name}.{m.name}" for m in methods if not ast.get_docstring(m)]
     return missing
 
 
 def test_everything_public_is_documented():
-    "Modules, public functions, classes and methods have a docstring (`forward` is covered by its class)."
-    assert undocumented("def f(): pass\nclass A:\n    'x'\n    def g(self): pass") == ["f", "A.g"]
+    "Modules, public functions, classes and methods have a docstring (`forward` is covered by its class, a setter by its property)."
+    assert undocumented("def f(): pass\nclass A:\n    'x'\n    def g(self): pass\n    @g.setter\n    def g(self, x): pass") == ["f", "A.g"]
     assert {module_name(p): m for p in modules() if (m := undocumented(p.read_text(encoding="utf-8")))} == {}
     assert [module_name(p) for p in modules() if not ast.get_docstring(ast.parse(p.read_text(encoding="utf-8")))] == []
 
 
 def test_every_module_comes_from_a_notebook():
-    "Each module names its notebook, which exports to it; each exporting notebook has its module; no code hides in `__init__`."
+    "Each module names its notebook, which exports to it; each exporting notebook has its module; no code hides in `__init__`, but for imports on first use."
     exports = {}
     for path in notebooks():
         for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
@@ -132,4 +133,6 @@ def test_every_module_comes_from_a_notebook():
                 exports[match.group(1)] = path.relative_to(ROOT / "nbs").as_posix()
     assert {module_name(p): made_by(p.read_text(encoding="utf-8")) for p in modules()} == exports
     for init in PACKAGE.rglob("__init__.py"):
-        assert all(isinstance(n, (ast.Expr, ast.Assign)) for n in ast.parse(init.read_text(encoding="utf-8")).body), init
+        code = [n for n in ast.parse(init.read_text(encoding="utf-8")).body if not isinstance(n, (ast.Expr, ast.Assign))]
+        late = [n for n in code if isinstance(n, ast.Import) or isinstance(n, ast.FunctionDef) and n.name == "__getattr__"]
+        assert code == late and (not code or init.parent.name == "widgets"), init

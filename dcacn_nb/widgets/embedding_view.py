@@ -119,6 +119,7 @@ class EmbeddingView(LiveWidget):
 
     # ---- events
     def update(self, event: Event) -> None:
+        "A snapshot waits for its maps; a run that begins anew empties the view."
         if isinstance(event, RunStarted):
             self._begin(np.zeros(0, np.int64))
             self._restart()
@@ -250,6 +251,7 @@ class EmbeddingView(LiveWidget):
             self.tell("state", **self._state())
 
     def backlog(self) -> "Iterable[tuple[dict, list[bytes]]]":
+        "The run so far: what is shown of it, its pictures and its maps."
         kind, content, buffers = self._start()
         yield {"kind": kind, **content}, buffers
         if self._sheet is not None:
@@ -275,6 +277,7 @@ class EmbeddingView(LiveWidget):
             self.summary = self.describe()
 
     def describe(self) -> str:
+        "Which map of how many images, and what its colours mean."
         shown = self.film.shown(self.method)
         if not shown:
             return self.say("first_map", method=METHODS[self.method]) if self.film.count else self.say("waiting_snapshot")
