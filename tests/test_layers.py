@@ -273,3 +273,19 @@ def test_no_traces_of_one_machine(rule, bad, good):
     assert rule.search(bad) and not rule.search(good)
     texts = [p for p in project_files() if p.suffix in {".py", ".ipynb", ".md", ".ini", ".toml", ".js", ".in", ""} and p.name != "LICENSE"]
     assert {str(p.relative_to(ROOT)): m.group() for p in texts if (m := rule.search(p.read_text(encoding="utf-8")))} == {}
+
+
+LINK = re.compile(r"\]\((?!https?:|#|mailto:|attachment:)([^)\s#]+)")
+
+
+def dead_links(text: str, folder) -> "list[str]":
+    "Relative links of a Markdown text that lead to no file."
+    return [target for target in LINK.findall(text) if not (folder / target).exists()]
+
+
+def test_links_lead_somewhere(tmp_path):
+    "Links between notebooks, and those of README, CONTRIBUTING and CHANGELOG, lead to files."
+    assert dead_links("[a](b.md) [c](https://x.org) [d](#e)", tmp_path) == ["b.md"]
+    texts = {p: p.read_text(encoding="utf-8") for p in ROOT.glob("*.md")}
+    texts |= {p: "\n".join(cells(json.loads(p.read_text(encoding="utf-8")), "markdown")) for p in notebooks()}
+    assert {p.name: found for p, text in texts.items() if (found := dead_links(text, p.parent))} == {}
