@@ -66,7 +66,7 @@ class TrainConfig:
     lr: float = 2e-3  # peak learning rate
     weight_decay: float = 1e-4  # decoupled weight decay (AdamW), L2 (Adam)
     batch_size: int = 64  # images a step
-    epochs: int = 24  # passes over the images: the budget
+    epochs: int = 30  # passes over the images: the budget
     warmup_epochs: float = 4.0  # epochs of linear warm-up, at most half of the run
     schedule: str = "cosine"  # after the warm-up: "cosine" to zero, or "constant"
     clip_norm: float = 5.0  # largest norm of the whole gradient; 0: no clipping
