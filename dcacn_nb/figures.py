@@ -8,7 +8,7 @@ __all__ = ['HEALTH', 'MAPS', 'plot_curves', 'plot_health', 'similarity', 'plot_c
 
 # %% ../nbs/44_figures.ipynb #44a00004
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +55,7 @@ def _stories(runs) -> "dict[str, Story]":
     "Every run under its label: the folder's name, with as much of the way to it as tells it from the others."
     if isinstance(runs, dict):
         return {str(label): tell(run, snapshots=False) for label, run in runs.items()} or {"": Story()}
-    if isinstance(runs, (str, Path, Story)) or all(isinstance(e, Event) for e in runs):
+    if isinstance(runs, (str, Path, Story)) or not isinstance(runs, Iterable) or all(isinstance(e, Event) for e in runs):
         return {"": tell(runs, snapshots=False)}
     paths = [Path(run).absolute().parts if isinstance(run, (str, Path)) else (f"run {i}",) for i, run in enumerate(runs, start=1)]
     if len(set(paths)) < len(paths):
@@ -124,6 +124,10 @@ def _draw_speed(axis, story: Story) -> str:
     return f"Median speed {np.median(known):,.0f} images a second." if known else "Speed unknown."
 
 # %% ../nbs/44_figures.ipynb #44a00012
+HEALTH = {"view_information": "view information", "view_agreement": "view agreement",
+          "balance_entropy": "balance entropy", "assignment_entropy": "assignment entropy"}  # figures in [0, 1]
+
+
 def _quantities(story: Story) -> "dict[str, list]":
     "Points (epoch, value) of everything that runs can be compared by."
     scores = {name: [(e.epoch, e.scores[key]) for e in story.evaluations if key in (e.scores or {})] for key, (name, _, _) in SCORES.items()}
@@ -157,10 +161,6 @@ def _compare(stories: "dict[str, Story]") -> Picture:
     return figure
 
 # %% ../nbs/44_figures.ipynb #44a00020
-HEALTH = {"view_information": "view information", "view_agreement": "view agreement",
-          "balance_entropy": "balance entropy", "assignment_entropy": "assignment entropy"}  # figures in [0, 1]
-
-
 def plot_health(
     run: "str | Path | Sequence[Event] | Story", # a run folder or its events
 ) -> Picture: # share of each cluster over epochs; label-free figures; likeness of clusters; empty clusters
@@ -263,7 +263,8 @@ def plot_clusters(
     story = tell(run)
     found = _pictured(story)
     if found is None:
-        return empty_picture("no snapshot with images in the log", "Clusters in pictures: the log holds no snapshot with images.")
+        return empty_picture("no snapshot with images and finite assignments in the log",
+                             "Clusters in pictures: the log holds no snapshot with images and finite assignments.")
     names = _names(story, names)
     p, images = found
     sizes = np.bincount(p.argmax(1), minlength=p.shape[1])
@@ -349,12 +350,9 @@ def plot_embedding_evolution(
     "How the features of the same images move apart: two dimensions of `h` at several snapshots, each going on from the one before."
     check_in("method", method, METHODS)
     story = tell(run, epochs)
-    usable = [s for s in story.snapshots if _plottable(s)]
-    usable = [s for s in usable if np.array_equal(s.indices, usable[-1].indices)]
-    # the first and the last were loaded too, asked for or not
-    usable = [usable[i] for i in sorted(choose([s.epoch for s in usable], epochs))]
+    usable = _usable(story, epochs)
     if not usable:
-        return empty_picture("no snapshot with features in the log", "Features in two dimensions: no snapshot with features.")
+        return empty_picture("no snapshot with finite features in the log", "Features in two dimensions: no snapshot with finite features.")
     last, sequence, planes = usable[-1], EmbeddingSequence(method), []
     kept = np.arange(len(last.indices))[::math.ceil(len(last.indices) / 1000) if method == "tsne" else 1]
     for snapshot in usable:  # three times the usual steps: many epochs lie between two panels
@@ -369,6 +367,16 @@ def plot_embedding_evolution(
     figure.alt = (f"Features of {len(kept)} images in two dimensions ({'t-SNE' if method == 'tsne' else 'principal components'}) at epochs "
                   f"{', '.join(str(s.epoch) for s in usable)}, coloured by the {len(np.unique(cluster))} clusters found at the last one.")
     return figure
+
+
+def _usable(story: Story, epochs: "Sequence[int] | None") -> "list[SnapshotTaken]":
+    "The snapshots asked for, as far as they show the same images as the last one."
+    if epochs is not None and not len(epochs):
+        raise ValueError(f"epochs must name one epoch at least, got {epochs!r}; None shows four")
+    usable = [s for s in story.snapshots if _plottable(s)]
+    usable = [s for s in usable if np.array_equal(s.indices, usable[-1].indices)]
+    # the first and the last were loaded too, asked for or not
+    return [usable[i] for i in sorted(choose([s.epoch for s in usable], epochs))]
 
 
 def _plottable(s: SnapshotTaken) -> bool:
@@ -425,7 +433,8 @@ def _lay_over(axis, tile: np.ndarray, values: "np.ndarray | None") -> None:
         axis.imshow(tile)
     else:
         axis.imshow(tile[..., :3].mean(-1), cmap="gray", vmin=0, vmax=255)
-        axis.imshow(values, cmap="cividis", alpha=0.65, interpolation="bilinear", extent=(-0.5, 95.5, 95.5, -0.5))
+        # viridis, as in the widget: it has no grey in it, so the image's grey is never taken for a value
+        axis.imshow(values, cmap="viridis", alpha=0.65, interpolation="bilinear", extent=(-0.5, 95.5, 95.5, -0.5))
     axis.set(xticks=[], yticks=[])
 
 
@@ -489,7 +498,7 @@ def plot_crops(
 def _own_views(story: Story):
     "The augmentation that the run's settings describe; None if they describe none (K-Means, say)."
     try:
-        return build_views(from_dict(story.start.config)) if story.start and story.start.config else None
+        return build_views(from_dict(story.start.config)) if story.start and "global_size" in story.start.config else None
     except (ValueError, TypeError):
         return None
 

@@ -12,7 +12,9 @@ import html
 import io
 import json
 import logging
-from collections.abc import Sequence
+import math
+import reprlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -54,7 +56,7 @@ class Picture(Figure):
     alt = ""  # what the picture shows, in words and figures
 
     def _dress(self, theme: str) -> str:
-        "Ink and paper of a theme; the paper's colour."
+        "Ink and paper of a theme, and a place for everything; the paper's colour."
         ink, paper = THEMES[check_in("theme", theme, list(THEMES))]
         for text in self.findobj(Text):
             if text.get_gid() != OWN_COLOR:
@@ -69,6 +71,9 @@ class Picture(Figure):
         for legend in [*self.legends, *(axis.get_legend() for axis in self.axes)]:
             if legend:
                 legend.get_frame().set(facecolor=paper, edgecolor="#888888")
+        if self.axes and self.get_layout_engine() is not None:
+            self.get_layout_engine().execute(self)
+            self.set_layout_engine("none")  # the places are found once: a second search would move them a little, and cost as much time
         return paper
 
     def png(
@@ -79,7 +84,6 @@ class Picture(Figure):
         "The picture as a small PNG, on light or dark paper."
         paper, file = self._dress(theme), io.BytesIO()
         self.savefig(file, format="png", dpi=dpi, facecolor=paper, pil_kwargs={"compress_level": 1})
-        self.set_layout_engine("none")  # the places are found: no need to find them for the next theme again
         return _compact(file)
 
     def html(
@@ -175,7 +179,10 @@ def tell(
     if isinstance(source, Story):
         return source
     in_file = isinstance(source, (str, Path))
+    if not in_file and not (isinstance(source, Iterable) and all(isinstance(e, Event) for e in source)):
+        raise TypeError(f"the run must be given as its folder, a list of its events, or a Story, got {reprlib.repr(source)}")
     events = read_events(source, arrays=False) if in_file else list(source)
+    events = events[max((i for i, e in enumerate(events) if isinstance(e, RunStarted)), default=0):]  # a resumed run tells all from the start
     at = [e.epoch for e in events if isinstance(e, SnapshotTaken)] if snapshots else []
     wanted = choose(at, epochs) | ({0, len(at) - 1} if at else set())
     if in_file and wanted:  # a second pass, one snapshot in memory at a time
@@ -190,7 +197,7 @@ def _sorted(events, wanted: "set[int]") -> Story:
     story, seen = Story(), 0
     for event in events:
         if isinstance(event, RunStarted):
-            story = Story(start=event)
+            story, seen = Story(start=event), 0
         elif isinstance(event, SnapshotTaken):
             story.snapshots += [event] if seen in wanted else []
             seen += 1
@@ -206,6 +213,8 @@ def choose(
     epochs: "Sequence[int] | None" = None, # epochs asked for; None: four, evenly spread, the first and the last among them
 ) -> "set[int]": # positions in `available`
     "The snapshots nearest to the epochs asked for."
+    if epochs is not None and not (isinstance(epochs, Iterable) and all(isinstance(e, (int, float, np.number)) and math.isfinite(e) for e in epochs)):
+        raise ValueError(f"epochs must be a list of numbers such as [0, 10, 20], got {epochs!r}")
     if not len(available):
         return set()
     if epochs is None:

@@ -7,13 +7,14 @@ __all__ = ['log', 'ProgressBar', 'Run']
 
 # %% ../nbs/52_run.ipynb #6f27727d
 import asyncio
+import contextlib
 import logging
 import math
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 
 import numpy as np
 from torch import Tensor
@@ -60,7 +61,8 @@ class ProgressBar:
 
     def _step(self, event: StepDone) -> None:
         "Move the bar; steps from before the bar was made (a resumed run's) move its start, and do not count as speed."
-        self.shown |= {"epoch": f"{event.epoch}/{self.epochs}", "loss": f"{event.losses['total']:.3f}", "images/s": f"{event.images_per_second:.0f}"}
+        speed = "" if math.isnan(event.images_per_second) else f"{event.images_per_second:.0f}"
+        self.shown |= {"epoch": f"{event.epoch}/{self.epochs}", "loss": f"{event.losses['total']:.3f}", "images/s": speed}
         self.bar.set_postfix({name: value for name, value in self.shown.items() if value}, refresh=False)
         if event.time < self.born:
             self.bar.initial = self.bar.n = self.bar.last_print_n = event.step
@@ -104,7 +106,8 @@ class Run:
         self._go.set()
         self._best, self._saved = -math.inf, time.monotonic()
         self._start: "RunStarted | None" = None  # for observers that come later
-        self._telling = threading.Lock()  # nobody subscribes in the middle of an event
+        self._end: "RunFinished | None" = None
+        self._telling = threading.RLock()  # nobody subscribes in the middle of an event, but for an observer that is hearing it
         self._replay()
 
     def _replay(self) -> None:
@@ -140,22 +143,36 @@ class Run:
     def subscribe(self, observer: "Callable[[Event], None]") -> None:
         "Hand `observer` every event from now on, after RunStarted if that has passed. All events so far are in the run's folder, if it has one."
         with self._telling:
-            if self._start is not None:
-                tell([observer], self._start)
+            for passed in (self._start, self._end):
+                if passed is not None:
+                    tell([observer], passed)
             self._observers.append(observer)
 
+    def unsubscribe(self, observer: "Callable[[Event], None]") -> None:
+        "Hand `observer` no more events; nothing happens if it gets none."
+        with self._telling:
+            if observer in self._observers:
+                self._observers.remove(observer)
+
+    @property
+    def asked(self) -> str:
+        "What was asked for and may not have happened yet: \"pause\", \"stop\" or nothing."
+        return "stop" if self._stop else "" if self._go.is_set() else "pause"
+
     def pause(self) -> None:
-        "Hold after the step under way, with a checkpoint."
-        self._go.clear()
+        "Hold after the step under way, with a checkpoint if the run has a folder. Too late once it is to stop."
+        if not self._stop:
+            self._go.clear()
 
     def resume(self) -> None:
         "Go on after a pause."
         self._go.set()
 
     def stop(self, reason: str = "stopped") -> None:
-        "End after the step under way, with a checkpoint."
+        "End after the step under way, with a checkpoint if the run has a folder; a run that was never started ends before its first step."
         self._stop = check_in("reason", reason, ("stopped", "interrupted"))
         self._go.set()
+        self.start()
 
     def wait(self, timeout: "float | None" = None) -> "Run":
         "Block until the run has ended (or `timeout` seconds); a failed run raises its error here. In a notebook, `await run` instead."
@@ -210,8 +227,9 @@ class Run:
         started, reason, message = time.perf_counter(), "failed", ""
         self.status = "running"
         try:
-            reason = self._follow()
-            self._save()
+            with contextlib.closing(self._steps):
+                reason = self._follow()
+                self._save()
         except BaseException as error:
             reason = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
             self.error, message = error, f"{type(error).__name__}: {error}"
@@ -219,7 +237,6 @@ class Run:
                 log.error("the run failed at step %d: %s", self.state.step, message)
         finally:
             try:
-                self._steps.close()
                 self.model.eval()
                 self._finish(RunFinished(reason, self.state.step, self.state.epoch, message, seconds=time.perf_counter() - started))
             finally:
@@ -286,7 +303,9 @@ class Run:
                 self._disk.log(event)
         except Exception:
             log.exception("the end of the run could not be written into its log")
-        tell(self._observers, event)
+        with self._telling:
+            self._end = event
+            tell(self._observers, event)
         try:
             if self._disk and event.reason != "interrupted":  # who presses Ctrl-C does not want to wait for pictures
                 write_report(self.folder)

@@ -31,7 +31,7 @@ PARTS = {"curves": Curves, "health": ClusterHealth, "map": EmbeddingView, "atten
 ENDED = ("completed", "stopped", "interrupted", "failed")
 WORDS = {
     "title": ("Dashboard", "训练面板"), "controls": ("Controls of the run", "训练控制"), "progress": ("Progress of the run", "训练进度"),
-    "start": ("Start", "开始"), "resume": ("Resume", "继续"), "stop": ("Stop", "停止"), "stop_hint": ("End after the step under way; a checkpoint is kept", "完成当前步后结束，并保存检查点"),
+    "start": ("Start", "开始"), "resume": ("Resume", "继续"), "stop": ("Stop", "停止"), "stop_hint": ("End after the step under way; a run with a folder keeps a checkpoint", "完成当前步后结束；有文件夹的训练会保存检查点"),
     "tabs": ("Views of the run", "视图"), "tab_curves": ("Curves", "曲线"), "tab_health": ("Health", "健康度"), "tab_map": ("Map", "嵌入图"),
     "tab_attention": ("Attention", "注意力"), "tab_views": ("Crops", "裁剪"), "tab_clusters": ("Clusters", "簇"),
     "language": ("Language", "语言"), "format": ("Format", "格式"), "save_figure": ("Save figure", "保存图片"), "saving": ("Drawing …", "正在绘制……"),
@@ -42,7 +42,7 @@ WORDS = {
     "is_paused": ("Paused", "已暂停"), "is_stopping": ("Stopping …", "正在停止……"), "is_completed": ("Completed", "已完成"), "is_stopped": ("Stopped", "已停止"),
     "is_interrupted": ("Interrupted", "已中断"), "is_failed": ("Failed", "失败"),
     "elsewhere": ("This run belongs to another process: it is watched here, and stopped there (Ctrl-C saves it).", "该训练属于另一进程：此处仅可观察；请在其所在处停止（Ctrl-C 会保存）。"),
-    "unreadable": ("The run can no longer be followed: {error}", "无法继续跟踪该训练：{error}"),
+    "gone": ("The kernel no longer has this view. Run the cell again.", "内核中已无此视图，请重新运行该单元格。"),
     "part_failed": ("This view failed and was left out: {error}", "该视图出错，已停用：{error}"),
     "after": ("{status} at epoch {epoch}.", "{status}（第 {epoch} 轮）。"),
 }
@@ -71,7 +71,7 @@ class Dashboard(LiveWidget):
         labels = labels if labels is not None else getattr(run, "labels", None)
         names = class_names if class_names is not None else getattr(getattr(run, "images", None), "class_names", None)
         self._map_options = {"labels": labels, "class_names": names or (), "method": method, "every": every}
-        self._asked, self._closed = "", threading.Event()
+        self._closed = threading.Event()
         super().__init__(run, **kwargs)
 
     def prepare(self) -> None:
@@ -92,7 +92,8 @@ class Dashboard(LiveWidget):
             if name in self.broken:
                 continue
             try:
-                child.take(event)
+                with child._lock:  # its view may be asking at this moment
+                    child.take(event)
             except Exception as error:  # whatever a part does, the run and the other parts go on
                 logger.exception("the part %r of the dashboard failed and was left out", name)
                 self.broken[name] = f"{type(error).__name__}: {error}"
@@ -103,8 +104,8 @@ class Dashboard(LiveWidget):
 
     def _status(self) -> str:
         "What the run does just now; what was asked for counts as begun."
-        status = self._run_status()
-        return {("running", "pause"): "pausing", ("running", "stop"): "stopping", ("paused", "stop"): "stopping"}.get((status, self._asked), status)
+        status, asked = self._run_status(), getattr(self.run, "asked", "")
+        return {("running", "pause"): "pausing", ("running", "stop"): "stopping", ("paused", "stop"): "stopping"}.get((status, asked), status)
 
     def _run_status(self) -> str:
         "The run's own word for it; for a run elsewhere, what its events tell."
@@ -115,11 +116,24 @@ class Dashboard(LiveWidget):
     def _state(self) -> dict:
         "All that the controls show."
         start, (done, planned) = self.history.start, self.history.progress()
-        status, error = self._status(), self.follower.error if self.follower else None
-        failed = self.history.end.message if self.history.end and status == "failed" else ""
-        note = failed or (self.say("unreadable", error=error) if error else "" if self.run is not None or status in (*ENDED, "waiting") else self.say("elsewhere"))
+        status = self._status()
         return {"status": status, "done": done, "planned": planned, "epoch": self.history.epoch, "epochs": round(planned / max(1, start.steps_per_epoch)) if start else 0,
-                "left": self.history.seconds_left(), "controls": self.run is not None, "note": note}
+                "left": self.history.seconds_left(), "controls": self.run is not None, "note": self._note(status)}
+
+    def _note(self, status: str) -> str:
+        "What the controls have to say beside the status."
+        end, broken, lost = self.history.end, getattr(self.run, "error", None), self.follower.error if self.follower else None
+        if status == "failed":
+            return end.message if end else f"{type(broken).__name__}: {broken}" if broken else ""
+        if lost is not None:
+            return self.say("unreadable", error=lost)
+        return "" if self.run is not None or status in (*ENDED, "waiting") else self.say("elsewhere")
+
+    def lost(self, error: Exception) -> None:
+        "The folder cannot be read any further: the controls say so."
+        super().lost(error)
+        with self._lock:
+            self._show_state()
 
     def _show_state(self) -> None:
         "Send the state if it has changed."
@@ -131,8 +145,6 @@ class Dashboard(LiveWidget):
         "Show changes of status, which emit no event, until the run has ended."
         while not self._closed.wait(0.1):
             with self._lock:
-                if self._run_status() != "running" and self._asked == "pause" or self._run_status() in ENDED:
-                    self._asked = ""
                 self._show_state()
             if self._run_status() in ENDED:
                 return
@@ -144,12 +156,11 @@ class Dashboard(LiveWidget):
         if kind == "save":
             threading.Thread(target=self._save, args=(content.get("part"), content.get("format")), name="dcacn-figure", daemon=True).start()
         elif kind in ("start", "pause", "resume", "stop") and self.run is not None:
-            self._asked = kind
             getattr(self.run, kind)()
             self._show_state()
 
     def _save(self, part: str, kind: str) -> None:
-        "Draw the picture of a tab and write it; in a thread, because that takes a second and a run may wait for the lock."
+        "Draw the picture of a tab and write it; in a thread, because that takes a second and other buttons must not wait for it."
         try:
             path = self.save_part(part, kind)
         except Exception as error:  # the page says what went wrong; nobody else is there to hear it
@@ -168,7 +179,7 @@ class Dashboard(LiveWidget):
         check_in("kind", kind, [suffix[1:] for suffix in FORMATS])
         folder = (self.folder or Path()) / "figures"
         folder.mkdir(parents=True, exist_ok=True)
-        return self.children[part].figure().save(folder / f"{part}-epoch{self.history.epoch}.{kind}")
+        return self.children[part].save_figure(folder / f"{part}-epoch{self.history.epoch}.{kind}")
 
     # ---- words and pictures
     def _change_language(self) -> None:
@@ -180,6 +191,8 @@ class Dashboard(LiveWidget):
 
     def describe(self) -> str:
         "Where the run is, and what the curves and the health say."
+        if self._status() == "waiting":
+            return self.say("waiting")
         status = self.say("after", status=self.say(f"is_{self._status()}"), epoch=self.history.epoch)
         return " ".join([status, *(self.children[name].summary for name in ("curves", "health") if name not in self.broken)])
 
@@ -195,14 +208,16 @@ class Dashboard(LiveWidget):
     def wait(self, timeout: "float | None" = 60) -> bool:
         "Wait until a finished run is in the pictures, the last map included (at most `timeout` seconds for each of the two); whether that is so."
         done = super().wait(timeout) and self.children["map"].wait(timeout)
-        self.settle()
-        return done
+        if self.history.end is not None:
+            self.settle()
+        return done and self.history.end is not None
 
     def _settle_late(self) -> None:
         "The last map comes after the end of the run: then the pictures are drawn once more."
         if not self.children["map"].wait(0):
             self.children["map"].wait(600)
-            self.settle()
+            if not self._closed.is_set():
+                self.settle()
 
     def close(self) -> None:
         "End the dashboard and its parts; the run goes on."

@@ -160,6 +160,8 @@ class EmbeddingView(LiveWidget):
             while (job := self._job()) is not None:
                 self._make(*job)
             self._tell_state()
+            if self.history.end is not None:  # no more snapshots: a quarter of a gigabyte need not wait for them
+                self.projector.rest()
             if self._settled and not self._closed:  # the run is over, and its picture in the notebook lacked the last maps
                 self.settle()
             with self._lock:

@@ -131,7 +131,7 @@ class History:
     def seconds_left(self) -> "float | None":
         "Time the rest of the run will take at the mean pace of its last 200 reports; None if that cannot be said."
         recent, (done, planned) = list(self.steps)[-200:], self.progress()
-        paces = [(b.time - a.time) / (b.step - a.step) for a, b in zip(recent, recent[1:]) if b.step > a.step]
+        paces = [(b.time - a.time) / (b.step - a.step) for a, b in zip(recent, recent[1:]) if b.step > a.step and b.time > a.time]
         if self.end is not None or not planned or not paces:
             return None
         usual = sorted(paces)[len(paces) // 2]
@@ -145,8 +145,9 @@ class Follower:
         self,
         folder: "str | Path", # of a run that is finished, going on in any process, or not begun yet
         observers: "Sequence[Callable[[Event], None]]", # each is called with every event; one that raises is dropped
+        failed: "Callable[[Exception], None] | None" = None, # called if the log cannot be read any further
     ):
-        self.folder, self.error = Path(folder), None
+        self.folder, self.error, self._failed = Path(folder), None, failed
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._follow, args=(list(observers),), name="dcacn-follow", daemon=True)
         self._thread.start()
@@ -158,6 +159,8 @@ class Follower:
         except Exception as error:
             self.error = error
             logger.exception("the run in %s can no longer be followed", self.folder)
+            if self._failed is not None:
+                self._failed(error)
 
     @property
     def alive(self) -> bool:

@@ -42,6 +42,7 @@ COMMON_WORDS = {  # key -> (English, Chinese)
     "confidence": ("confidence", "置信度"),
     "image": ("image", "图像"),
     "waiting": ("Waiting for the run to begin.", "等待训练开始。"),
+    "unreadable": ("The run can no longer be followed: {error}", "无法继续跟踪该训练：{error}"),
     "nothing": ("Nothing to show yet.", "暂无内容。"),
     "undo": ("Undo", "撤销"),
     "play": ("Play", "播放"),
@@ -89,7 +90,7 @@ class LiveWidget(anywidget.AnyWidget):
     "Base of all widgets: an observer of events with a view in the browser, two languages and a picture that lasts."
     NAMES: "tuple[str, ...]" = ()
     WORDS: dict = {}
-    follower: "Follower | None" = None  # here too, so that a widget whose arguments were refused can be closed
+    follower, run = None, None  # here too, so that a widget whose arguments were refused can be closed
     lang = traitlets.Enum(LANGUAGES, "en").tag(sync=True)
     words = traitlets.Dict().tag(sync=True)  # the texts in `lang`
     summary = traitlets.Unicode("").tag(sync=True)  # what is seen, in words
@@ -114,6 +115,7 @@ class LiveWidget(anywidget.AnyWidget):
         self._lock, self._handles, self._viewed, self._settled, self._told = threading.RLock(), [], False, False, 0.0
         folder = folder if folder is not None else getattr(run, "folder", None)
         self.run, self.folder = run, None if folder is None else Path(folder)
+        self._ended, self._settling = False, threading.Lock()
         self._owns_history, self.history = history is None, history or History()
         self.follower: "Follower | None" = None
         super().__init__(lang=lang, words=self._texts(lang), key=uuid.uuid4().hex, **traits)
@@ -146,7 +148,11 @@ class LiveWidget(anywidget.AnyWidget):
 
     def follow(self, folder: "str | Path") -> None:
         "Get all events of a run's folder."
-        self.follower = Follower(folder, [self])
+        self.follower = Follower(folder, [self], self.lost)
+
+    def lost(self, error: Exception) -> None:
+        "The folder cannot be read any further: the summary says so."
+        self.summary = self.say("unreadable", error=error)
 
     # ---- what subclasses fill in
     def prepare(self) -> None:
@@ -184,6 +190,8 @@ class LiveWidget(anywidget.AnyWidget):
     # ---- how it works
     def __call__(self, event: Event) -> None:
         "Take in one event; the widget is an observer."
+        if self._ended:
+            return
         with self._lock:
             if self._owns_history:
                 self.history(event)
@@ -233,9 +241,10 @@ class LiveWidget(anywidget.AnyWidget):
         "Leave a picture and its text in the notebook; called when the run ends, and by hand before a notebook is saved in the middle of one."
         self._settled = True
         if self._handles:
-            bundle = self._last()
-            for handle in self._handles:
-                handle.update(bundle, raw=True)
+            with self._settling:  # who draws last has seen most
+                bundle = self._last()
+                for handle in self._handles:
+                    handle.update(bundle, raw=True)
 
     def lasting(
         self,
@@ -263,10 +272,13 @@ class LiveWidget(anywidget.AnyWidget):
 
     def wait(self, timeout: "float | None" = 60) -> bool:
         "Wait until all that a finished run has told is in the picture (at most `timeout` seconds); whether that is so."
-        return self.follower is None or self.follower.wait(timeout)
+        return self.follower is None or self.follower.wait(timeout) and self.follower.error is None
 
     def close(self) -> None:
         "End the widget: nothing is followed any more, and its views disappear."
+        self._ended = True
         if self.follower is not None:
             self.follower.close()
+        if hasattr(self.run, "unsubscribe"):
+            self.run.unsubscribe(self)
         super().close()

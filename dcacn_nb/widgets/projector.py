@@ -175,6 +175,12 @@ class Projector:
         code, self.process = self.process.returncode, None
         return lines[-1] if lines else f"exit code {code}"
 
+    def rest(self) -> None:
+        "End the helper until it is needed again."
+        with self._one:
+            if self.process is not None:
+                self._last_words()
+
     def close(self) -> None:
         "End the helper at once, whatever it is doing."
         self._closed = True

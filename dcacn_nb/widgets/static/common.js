@@ -139,11 +139,16 @@ function tick({label, checked, onchange}) {
   return {node: h("label", {class: "dcacn-control"}, input, h("span", {}, label)), input};
 }
 
-// The picture in words, kept up to date under it; screen readers hear changes when they are idle.
+// The picture in words, kept up to date under it. It may change four times a second, so screen readers are given a copy that changes every ten seconds at most.
 function summary(model, stop) {
-  const line = h("p", {class: "dcacn-summary", role: "status", "aria-live": "polite"}, model.get("summary"));
-  on(model, stop, "change:summary", () => { line.textContent = model.get("summary"); });
-  return line;
+  const line = h("p", {class: "dcacn-summary", "aria-hidden": "true"}, model.get("summary")), spoken = h("span", {class: "dcacn-spoken", role: "status"}, model.get("summary"));
+  let waiting = 0;
+  on(model, stop, "change:summary", () => {
+    line.textContent = model.get("summary");
+    waiting ||= setTimeout(() => { waiting = 0; spoken.textContent = model.get("summary"); }, 10000);
+  });
+  stop.add(() => clearTimeout(waiting));
+  return h("div", {}, line, spoken);
 }
 
 const calm = () => matchMedia("(prefers-reduced-motion: reduce)").matches;

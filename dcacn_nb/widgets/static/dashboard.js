@@ -36,8 +36,8 @@ function dashboardControls(model, t, stop) {
     buttons.start.disabled = !(state.controls && state.status === "ready");
     buttons.hold.textContent = held ? t("resume") : t("pause");
     buttons.hold.disabled = !(state.controls && going);
-    buttons.stop.disabled = !(state.controls && going);
-    note.textContent = state.note;
+    buttons.stop.disabled = !(state.controls && (going || state.status === "ready"));
+    if (note.textContent !== state.note) note.textContent = state.note;
     note.hidden = !state.note;
   };
   on(model, stop, "change:state", show);
@@ -80,7 +80,16 @@ function dashboardTabs(model, t, stop) {
   const tabs = {}, panels = {}, mounted = new Set();
   const mount = async name => {
     mounted.add(name);
-    const child = await model.widget_manager.get_model(model.get("parts")[name].replace("IPY_MODEL_", ""));
+    let child;
+    try {
+      child = await model.widget_manager.get_model(model.get("parts")[name].replace("IPY_MODEL_", ""));
+    } catch (error) { // the kernel was restarted: this page is all that is left of the widget
+      console.warn(error);
+      mounted.delete(name);
+      panels[name].replaceChildren(h("p", {role: "alert"}, t("gone")));
+      return;
+    }
+    panels[name].replaceChildren();
     if (mounted.has(name)) stop.add(mountView(DASHBOARD_VIEWS[name], child, panels[name]));
   };
   const select = (name, focus) => {
