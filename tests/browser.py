@@ -108,6 +108,17 @@ class JupyterLab:
                 self.process.wait()
         self.log.close()
 
+    def ask(self, path: str, method: str = "GET"):
+        "What the server's REST interface answers."
+        request = urllib.request.Request(f"{self.url}/api/{path}", method=method, headers={"Authorization": f"token {self.token}"})
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return json.loads(answer.read() or b"null")
+
+    def end_kernels(self) -> None:
+        "Shut down every kernel: each holds a gigabyte, and may still be at work."
+        for kernel in self.ask("kernels"):
+            self.ask(f"kernels/{kernel['id']}", "DELETE")
+
     def open(self, page, path: str) -> None:
         "Open the notebook at `path` (relative to `root`) and wait for its kernel."
         page.goto(f"{self.url}/lab?token={self.token}&reset")  # reset: no tabs of an earlier test

@@ -59,6 +59,14 @@ def lab(chromium, tmp_path_factory):
     server.stop()
 
 
+@pytest.fixture(autouse=True)
+def _no_kernel_stays(request):
+    "The Lab is shared; what a test has started in it is not."
+    yield
+    if "lab" in request.fixturenames:
+        request.getfixturevalue("lab").end_kernels()
+
+
 @pytest.fixture
 def page(chromium):
     "A fresh browser page that remembers what its console complained about (`page.complaints`)."
