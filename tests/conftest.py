@@ -50,21 +50,26 @@ def chromium():
         browser.close()
 
 
+LABS: list = []  # those that are running: one, or none
+
+
 @pytest.fixture(scope="session")
 def lab(chromium, tmp_path_factory):
     "A JupyterLab of its own, on a free port of this machine, with empty settings; stopped at the end. All tests share it: name notebooks apart."
     server = JupyterLab(tmp_path_factory.mktemp("lab"))
     server.start()
+    LABS.append(server)
     yield server
+    LABS.remove(server)
     server.stop()
 
 
-@pytest.fixture(autouse=True)
-def _no_kernel_stays(request):
-    "The Lab is shared; what a test has started in it is not."
+@pytest.fixture(scope="module", autouse=True)
+def _no_kernel_stays():
+    "The Lab is shared; what the tests of one file have started in it is not."
     yield
-    if "lab" in request.fixturenames:
-        request.getfixturevalue("lab").end_kernels()
+    for server in LABS:
+        server.end_kernels()
 
 
 @pytest.fixture
