@@ -12,7 +12,6 @@ from nbconvert import HTMLExporter
 import browser
 from dcacn_nb.events import StepDone
 from dcacn_nb.runlog import read_events
-from test_browser import write_notebook
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 TABS = ("Curves", "Health", "Map", "Attention", "Crops", "Clusters")
@@ -83,7 +82,7 @@ def canvas(page):
 
 def test_controls_under_run_all(lab, page, artifacts):
     "Start, Pause, Resume and Stop act while a cell awaits the run; the picture changes meanwhile; the cells after it wait for the end."
-    write_notebook(lab.root / "dashboard_controls.ipynb", SETUP.format(epochs=2000, folder="run_controls"), SHOW, "await run\nrun.status")
+    browser.write_notebook(lab.root / "dashboard_controls.ipynb", SETUP.format(epochs=2000, folder="run_controls"), SHOW, "await run\nrun.status")
     folder = lab.root / "run_controls"
     lab.open(page, "dashboard_controls.ipynb")
     page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }")
@@ -121,14 +120,13 @@ def test_controls_under_run_all(lab, page, artifacts):
     times = sorted(b.time - a.time for a, b in zip(steps(folder), steps(folder)[1:]))
     step = times[int(0.99 * len(times)) - 2]  # one of the slowest, with an evaluation in it; not the pauses
     print({name: round(seconds, 2) for name, seconds in taken.items()}, "slow step", round(step, 2))
-    assert sorted(taken.values())[1] < 0.5 + step  # the median: one of three may meet a busy moment of the machine,
-    assert max(taken.values()) < 5 + step  # but none may wait for the end of an epoch's worth of work
+    assert max(taken.values()) < 0.5 + step
     assert page.complaints == []
 
 
 def test_stop_by_click(lab, page):
     "The Stop button, pressed by the pointer, ends the run, and the message says so; the checkpoint is there."
-    write_notebook(lab.root / "dashboard_stop.ipynb", SETUP.format(epochs=2000, folder="run_stop"), SHOW, "run.start()\nawait run", "run.status")
+    browser.write_notebook(lab.root / "dashboard_stop.ipynb", SETUP.format(epochs=2000, folder="run_stop"), SHOW, "run.start()\nawait run", "run.status")
     lab.open(page, "dashboard_stop.ipynb")
     page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }")
     page.locator(".dcacn-dashboard-status").first.wait_for(timeout=90_000)
@@ -142,7 +140,7 @@ def test_stop_by_click(lab, page):
 
 def test_every_tab_and_what_stays(lab, page, artifacts):
     "All tabs show something in both themes, by keyboard; a figure is saved; saved, reopened without a kernel, and exported, the notebook keeps the pictures."
-    write_notebook(lab.root / "dashboard_tabs.ipynb", SETUP.format(epochs=2, folder="run_tabs"), SHOW, "run.start()\nawait run\ndashboard.wait()")
+    browser.write_notebook(lab.root / "dashboard_tabs.ipynb", SETUP.format(epochs=2, folder="run_tabs"), SHOW, "run.start()\nawait run\ndashboard.wait()")
     lab.open(page, "dashboard_tabs.ipynb")
     assert browser.run_all(page, 120)["errors"] == []
     wait_for(page, "completed")
@@ -157,8 +155,7 @@ def test_every_tab_and_what_stays(lab, page, artifacts):
         page.locator("section.dcacn").first.screenshot(path=str(artifacts / f"dashboard-{name.lower()}.png"))
         if i + 1 < len(TABS):
             page.keyboard.press("ArrowRight")
-    page.evaluate("() => window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})")
-    page.wait_for_function("() => document.body.dataset.jpThemeLight === 'false'")
+    browser.change_theme(page, "Dark")
     page.locator("section.dcacn").first.get_by_label("Language").select_option("zh")
     page.get_by_role("tab", name="曲线").wait_for()
     page.get_by_role("tab", name="健康度").click()
@@ -169,7 +166,7 @@ def test_every_tab_and_what_stays(lab, page, artifacts):
     link.wait_for(timeout=60_000)
     assert link.get_attribute("download") == "health-epoch2.png"
     assert ask(page, "(run.folder / 'figures' / 'health-epoch2.png').read_bytes()[:4].hex()") == "89504e47"
-    page.evaluate("() => window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Light'})")
+    browser.change_theme(page, "Light")
     assert page.complaints == []
 
     browser.save(page)
@@ -188,7 +185,7 @@ def test_every_tab_and_what_stays(lab, page, artifacts):
 def test_a_run_in_another_process(lab, page, artifacts):
     "A run that `dcacn fit` makes is watched from its first event on, its buttons are grey; the page is closed and opened again, and nothing is missing."
     folder = lab.root / "elsewhere"
-    write_notebook(lab.root / "dashboard_attach.ipynb", f"from dcacn_nb.widgets import Dashboard\ndashboard = Dashboard.attach({str(folder)!r}, method='pca')\ndashboard")
+    browser.write_notebook(lab.root / "dashboard_attach.ipynb", f"from dcacn_nb.widgets import Dashboard\ndashboard = Dashboard.attach({str(folder)!r}, method='pca')\ndashboard")
     command = [str(Path(sys.executable).with_name("dcacn")), "fit", "digits", "-k", "10", "--limit", "200", "--width", "4", "--epochs", "500", "--run-dir", str(folder), "--json"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
@@ -219,7 +216,7 @@ def test_a_run_in_another_process(lab, page, artifacts):
 
 def test_kernel_interrupt_keeps_a_checkpoint(lab, page):
     "The kernel's own stop button ends the awaiting cell and the run, and leaves a checkpoint."
-    write_notebook(lab.root / "dashboard_interrupt.ipynb", SETUP.format(epochs=2000, folder="run_interrupt"), SHOW, "run.start()\nawait run")
+    browser.write_notebook(lab.root / "dashboard_interrupt.ipynb", SETUP.format(epochs=2000, folder="run_interrupt"), SHOW, "run.start()\nawait run")
     lab.open(page, "dashboard_interrupt.ipynb")
     page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }")
     page.locator(".dcacn-dashboard-status").first.wait_for(timeout=90_000)

@@ -25,7 +25,6 @@ HIGHEST_FOR = {"widgets": 4}  # widgets show events and models; they never see `
 SAME_PACKAGE = {"widgets"}  # parts of one package that may import one another; baselines may not
 WITHOUT_TORCH = ("events", "metrics", "runlog", "embedding", "grouping")
 MAX_OUTPUT_BYTES = 100_000
-MAX_GALLERY_BYTES = 400_000  # the lesson on widgets: the last picture of each is what it is read for where no code runs
 WRONG_LAYER = "may not import"
 
 
@@ -218,8 +217,7 @@ def never_run(notebook):
 def large_outputs(notebook):
     "Stored outputs stay small enough to review."
     size = len(json.dumps([c.get("outputs", []) for c in notebook["cells"]]))
-    gallery = any("import AttentionViewer, ClusterBrowser, CropViewer, Dashboard" in source for source in cells(notebook))
-    return [f"{size} bytes"] if size > (MAX_GALLERY_BYTES if gallery else MAX_OUTPUT_BYTES) else []
+    return [f"{size} bytes"] if size > MAX_OUTPUT_BYTES else []
 
 
 def stored_errors(notebook):
