@@ -52,9 +52,7 @@ def notebook(path: Path, epochs: int, seed: int, order: list, tab: str) -> None:
     sources = [SETUP]
     for name in order:
         sources += [RUN.format(epochs=epochs, seed=seed, dashboard=CASES[name].format(tab=tab)), END]
-    cells = [{"cell_type": "code", "id": f"cell-{i}", "metadata": {}, "source": source, "outputs": [], "execution_count": None} for i, source in enumerate(sources)]
-    kernel = {"display_name": "python3", "language": "python", "name": "python3"}
-    path.write_text(json.dumps({"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}))
+    browser.write_notebook(path, *sources)
 
 
 def seconds(page) -> list:
@@ -75,11 +73,11 @@ def main():
     with tempfile.TemporaryDirectory() as work, sync_playwright() as playwright:
         lab = browser.JupyterLab(Path(work))
         lab.start()
-        chromium = playwright.chromium.launch(executable_path=browser.find_browser(playwright), args=["--no-sandbox", "--disable-background-networking"])
+        chromium = browser.launch(playwright, browser.find_browser(playwright))
         for repetition in range(args.repetitions):
             order = cases[repetition % 3:] + cases[:repetition % 3]  # no case is always the first
             notebook(lab.root / f"cost{repetition}.ipynb", args.epochs, repetition, order, args.tab)
-            page = chromium.new_page(viewport={"width": 1280, "height": 900})
+            page = browser.new_page(chromium)
             lab.open(page, f"cost{repetition}.ipynb")
             state = browser.run_all(page, 3600)
             assert state["errors"] == [], state
@@ -89,7 +87,7 @@ def main():
                              "cpus": os.cpu_count(), "machine": platform.machine(), "python": platform.python_version()})
                 print(rows[-1], flush=True)
             page.evaluate("() => window.testPanel.sessionContext.shutdown()")
-            page.close()
+            page.context.close()
         chromium.close()
         lab.stop()
     table = pd.DataFrame(rows)

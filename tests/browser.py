@@ -126,6 +126,43 @@ class JupyterLab:
         page.evaluate(OPEN, path)
 
 
+def launch(playwright, path: str):
+    "A Chromium without a window, which asks nothing of the network."
+    flags = ["--disable-background-networking", "--disable-component-update", "--no-first-run", "--disable-dev-shm-usage"]
+    if os.geteuid() == 0:
+        flags.append("--no-sandbox")  # Chromium's sandbox refuses to run as root
+    return playwright.chromium.launch(executable_path=path, args=flags)
+
+
+def new_page(chromium, height: int = 900):
+    "A page in a context of its own, which remembers what its console complained about (`page.complaints`)."
+    page = chromium.new_context(viewport={"width": 1280, "height": height}).new_page()
+    page.complaints = []
+    page.on("console", lambda message: message.type == "error" and page.complaints.append(message.text))
+    page.on("pageerror", lambda error: page.complaints.append(str(error)))
+    return page
+
+
+def write_notebook(path: Path, *sources: str) -> None:
+    "A small notebook of code cells."
+    cells = [{"cell_type": "code", "id": f"cell-{i}", "metadata": {}, "source": source, "outputs": [], "execution_count": None}
+             for i, source in enumerate(sources)]
+    kernel = {"display_name": "python3", "language": "python", "name": "python3"}
+    path.write_text(json.dumps({"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}))
+
+
+def run_python(page, code: str) -> None:
+    "Run code in the open notebook's kernel, beside its cells, and wait for it; an error fails the test."
+    done = page.evaluate("async code => (await window.testPanel.sessionContext.session.kernel.requestExecute({code}).done).content.status", code)
+    assert done == "ok", code
+
+
+def change_theme(page, name: str) -> None:
+    "JupyterLab in another dress: \"Dark\" or \"Light\"."
+    page.evaluate("theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})", f"JupyterLab {name}")
+    page.wait_for_function("light => document.body.dataset.jpThemeLight === light", arg=str(name == "Light").lower(), timeout=60_000)
+
+
 def run_all(page, seconds: float = 300) -> dict:
     "Run every cell of the open notebook; return its state once all have run, or once one has failed."
     page.evaluate("() => { window.testPanel && window.jupyterapp.commands.execute('notebook:run-all-cells'); }")

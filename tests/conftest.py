@@ -12,7 +12,7 @@ if "DCACN_CACHE" not in os.environ:
 
 import pytest
 
-from browser import JupyterLab, find_browser
+from browser import JupyterLab, find_browser, launch, new_page
 from project import ROOT
 
 
@@ -42,10 +42,7 @@ def chromium():
         path = find_browser(playwright)
         if path is None:
             pytest.skip("no browser: neither chromium nor google-chrome is on PATH, and playwright has none of its own")
-        flags = ["--disable-background-networking", "--disable-component-update", "--no-first-run", "--disable-dev-shm-usage"]
-        if os.geteuid() == 0:
-            flags.append("--no-sandbox")  # Chromium's sandbox refuses to run as root
-        browser = playwright.chromium.launch(executable_path=path, args=flags)
+        browser = launch(playwright, path)
         yield browser
         browser.close()
 
@@ -75,10 +72,6 @@ def _no_kernel_stays():
 @pytest.fixture
 def page(chromium):
     "A fresh browser page that remembers what its console complained about (`page.complaints`)."
-    context = chromium.new_context(viewport={"width": 1280, "height": 900})
-    tab = context.new_page()
-    tab.complaints = []
-    tab.on("console", lambda message: message.type == "error" and tab.complaints.append(message.text))
-    tab.on("pageerror", lambda error: tab.complaints.append(str(error)))
+    tab = new_page(chromium)
     yield tab
-    context.close()
+    tab.context.close()

@@ -14,17 +14,9 @@ HARMLESS = {
 }
 
 
-def write_notebook(path, *sources):
-    "A small notebook of code cells."
-    cells = [{"cell_type": "code", "id": f"cell-{i}", "metadata": {}, "source": source, "outputs": [], "execution_count": None}
-             for i, source in enumerate(sources)]
-    kernel = {"display_name": "python3", "language": "python", "name": "python3"}
-    path.write_text(json.dumps({"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}))
-
-
 def test_a_broken_notebook_is_caught(lab, page):
     "The driver sees an error of a cell, in the model and in the page: a check that cannot fail is none."
-    write_notebook(lab.root / "broken.ipynb", "1 + 1", "raise ValueError('on purpose')", "2 + 2")
+    browser.write_notebook(lab.root / "broken.ipynb", "1 + 1", "raise ValueError('on purpose')", "2 + 2")
     lab.open(page, "broken.ipynb")
     state = browser.run_all(page, 60)
     assert state["errors"] == ["ValueError: on purpose"]
@@ -33,7 +25,7 @@ def test_a_broken_notebook_is_caught(lab, page):
 
 def test_live_widget_appears(lab, page, artifacts):
     "Widgets render in this Lab: a button is there, can be pressed, and Python hears of it."
-    write_notebook(
+    browser.write_notebook(
         lab.root / "widget.ipynb",
         "import ipywidgets\nfrom IPython.display import display",
         "button = ipywidgets.Button(description='press me')\nlabel = ipywidgets.Label('waiting')\n"

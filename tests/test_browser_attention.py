@@ -3,7 +3,7 @@ import matplotlib
 import pytest
 
 import browser
-from test_browser import HARMLESS, write_notebook
+from test_browser import HARMLESS
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 LONG = 60_000
@@ -46,7 +46,6 @@ for epoch in range(4):
 w
 """
 PIXEL = "(node, [x, y]) => [...node.getContext('2d').getImageData(Math.floor(x * node.width), Math.floor(y * node.height), 1, 1).data].slice(0, 3)"
-EXECUTE = "code => window.testPanel.sessionContext.session.kernel.requestExecute({code}).done.then(reply => reply.content.status)"
 
 
 def colour(share):
@@ -73,7 +72,7 @@ def wait_pixel(page, canvas, place, wanted):
 @pytest.fixture
 def viewer(lab, page):
     "The notebook with a living viewer of two runs, its `section`."
-    write_notebook(lab.root / "attention_live.ipynb", EVENTS)
+    browser.write_notebook(lab.root / "attention_live.ipynb", EVENTS)
     page.set_viewport_size({"width": 1280, "height": 1900})  # high enough for a picture of the whole widget, narrow or wide
     lab.open(page, "attention_live.ipynb")
     assert browser.run_all(page, 120)["errors"] == []
@@ -189,14 +188,14 @@ def check_epochs(page, viewer, parts):
     wait_pixel(page, canvas, [1.5 / 8, 0.5 / 8], colour(0.92))
     wait_text(page, parts.nth(2), "epoch 0")
     wait_text(page, viewer, "Epoch 0, block layer1.0")  # Python's sentence follows
-    assert page.evaluate(EXECUTE, "w(snapshot(4))") == "ok"
+    browser.run_python(page, "w(snapshot(4))")
     page.wait_for_function("node => node.max === '4'", arg=epoch.element_handle(), timeout=LONG)
     assert epoch.get_attribute("aria-valuetext") == "0"  # whoever looks at an old epoch is left there
     viewer.get_by_role("button", name="Play").click()
     viewer.get_by_role("button", name="Pause").wait_for(timeout=LONG)
     viewer.get_by_role("button", name="Play").wait_for(timeout=LONG)
     wait_pixel(page, canvas, [1.5 / 8, 4.5 / 8], colour(0.92))
-    assert page.evaluate(EXECUTE, "w(snapshot(5))") == "ok"
+    browser.run_python(page, "w(snapshot(5))")
     wait_pixel(page, canvas, [1.5 / 8, 5.5 / 8], colour(0.92))  # at the newest one, it goes on with the run
     viewer.get_by_label("block").select_option("layer2.0")
     wait_text(page, viewer, "Epoch 5, block layer2.0: spatial attention of 8 images from 0.12 to 0.92; 12 channels")
@@ -208,21 +207,21 @@ def check_epochs(page, viewer, parts):
 
 def check_language_and_themes(page, viewer, artifacts):
     "Chinese, dark, and narrow; what was chosen stays chosen."
-    assert page.evaluate(EXECUTE, "w.lang = 'zh'") == "ok"
+    browser.run_python(page, "w.lang = 'zh'")
     wait_text(page, viewer, "空间注意力")
     viewer.locator("figure canvas").first.wait_for(timeout=LONG)
     page.wait_for_function("node => node.querySelectorAll('.dcacn-attention-thumb canvas').length === 8", arg=viewer.element_handle(), timeout=LONG)
     page.wait_for_timeout(500)  # for the picture only
     viewer.screenshot(path=str(artifacts / "attention-zh.png"))
     assert viewer.get_by_label("模块").input_value() == "layer2.0" and viewer.locator(".dcacn-attention-thumb[aria-pressed=true]").count() == 4
-    assert page.evaluate(EXECUTE, "w.lang = 'en'") == "ok"
+    browser.run_python(page, "w.lang = 'en'")
     wait_text(page, viewer, "spatial attention")
     before = viewer.evaluate("node => getComputedStyle(node).color")
-    page.evaluate("() => window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})")
+    browser.change_theme(page, "Dark")
     page.wait_for_function("([node, was]) => getComputedStyle(node).color !== was", arg=[viewer.element_handle(), before], timeout=LONG)
     page.wait_for_timeout(500)
     viewer.screenshot(path=str(artifacts / "attention-dark.png"))
-    page.evaluate("() => window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Light'})")
+    browser.change_theme(page, "Light")
     viewer.evaluate("node => { node.parentElement.style.width = '380px'; }")
     page.wait_for_timeout(500)
     viewer.screenshot(path=str(artifacts / "attention-narrow.png"))
@@ -232,7 +231,7 @@ def check_language_and_themes(page, viewer, artifacts):
 
 def check_end(lab, page, artifacts):
     "After the run's end the widget goes on, as it was; the notebook, opened again, holds the picture and its words."
-    assert page.evaluate(EXECUTE, "w(RunFinished('completed', 10, 5)); other.observer(RunFinished('completed', 10, 2))") == "ok"
+    browser.run_python(page, "w(RunFinished('completed', 10, 5)); other.observer(RunFinished('completed', 10, 2))")
     again = page.locator(".dcacn-place section.dcacn")
     again.locator("figure canvas").first.wait_for(timeout=LONG)
     assert again.get_by_label("block").input_value() == "layer2.0"  # what was chosen before

@@ -5,7 +5,6 @@ import re
 import pytest
 
 import browser
-from test_browser import write_notebook
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 SETUP = """
@@ -73,20 +72,9 @@ def numbers(images):
     return [int(re.match(r"image (\d+)", text).group(1)) for text in images.evaluate_all("all => all.map(b => b.ariaLabel)")]
 
 
-def kernel(page, code):
-    "Run code in the notebook's kernel, and wait for it."
-    page.evaluate("code => window.testPanel.sessionContext.session.kernel.requestExecute({code}).done", code)
-
-
-def dressed(page, name):
-    "Change JupyterLab's theme."
-    page.evaluate("theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})", name)
-    page.wait_for_function("light => document.body.dataset.jpThemeLight === light", arg=str("Light" in name).lower(), timeout=30_000)
-
-
 def test_clusters_by_hand(lab, page, artifacts):
     "Look, name, merge, split, undo, page, export: by mouse and by keyboard, with a second view in step."
-    write_notebook(lab.root / "clusters_live.ipynb", SETUP, "whole", "whole", "damaged", "live")
+    browser.write_notebook(lab.root / "clusters_live.ipynb", SETUP, "whole", "whole", "damaged", "live")
     lab.open(page, "clusters_live.ipynb")
     page.evaluate("() => window.jupyterapp.commands.execute('application:toggle-left-area')")
     assert browser.run_all(page, 120)["errors"] == []
@@ -183,10 +171,10 @@ def show_all_and_sort(page, view, artifacts):
     assert seen + numbers(images) == list(range(1388, 0, -14))
     assert view.drawn(images)[39] == [2, 14, 26]
     light = page.evaluate("getComputedStyle(document.querySelector('.dcacn-clusters-card')).backgroundColor")
-    dressed(page, "JupyterLab Dark")
+    browser.change_theme(page, "Dark")
     assert page.evaluate("getComputedStyle(document.querySelector('.dcacn-clusters-card')).backgroundColor") != light
     view.root.screenshot(path=str(artifacts / "clusters-dark.png"))
-    dressed(page, "JupyterLab Light")
+    browser.change_theme(page, "Light")
     card.get_by_role("button", name="Show less").click()
     view.root.get_by_label("sort by").select_option("size")
     assert view.root.locator("article").first.get_attribute("aria-label") == "<i>threes</i> & co"
@@ -220,14 +208,14 @@ def train_on(page, view):
     box.click()
     page.keyboard.type("half a na")
     before = numbers(strip(view.card("cluster 2"), 0))
-    kernel(page, "live(snapshot(1, shift=2))")
+    browser.run_python(page, "live(snapshot(1, shift=2))")
     view.says(".dcacn-summary", "Epoch 1: 140 of 1,400 images (the sample) in 14 clusters")
     assert box.input_value() == "half a na" and box.evaluate("b => b === document.activeElement")
     assert before and numbers(strip(view.card("cluster 2"), 0)) not in ([], before)
     page.keyboard.type("me")
     page.keyboard.press("Enter")
     view.says(SAID, "cluster 2 is now called half a name.")
-    kernel(page, "live(RunFinished('completed', 100, 10))")
+    browser.run_python(page, "live(RunFinished('completed', 100, 10))")
     again = View(page, 4)
     page.locator(".jp-CodeCell").nth(4).locator(".dcacn-place .dcacn-clusters").wait_for(timeout=30_000)
     again.card("half a name").get_by_role("textbox").fill("after the end")
@@ -240,7 +228,7 @@ def test_clusters_narrow_chinese_and_what_stays(lab, page, artifacts):
     "The same notebook opened again: names are there, it fits 400 pixels, speaks Chinese; and without its kernel the picture stays."
     lab.open(page, "clusters_live.ipynb")
     page.evaluate("() => window.jupyterapp.commands.execute('application:toggle-left-area')")
-    kernel(page, "whole.lang = 'zh'")
+    browser.run_python(page, "whole.lang = 'zh'")
     view = View(page, 1)
     view.card("<i>threes</i> & co").wait_for(timeout=30_000)
     assert view.root.get_by_role("button", name="撤销", exact=True).is_enabled() and "个簇" in view.root.locator(".dcacn-summary").inner_text()

@@ -10,7 +10,7 @@ import torch
 import browser
 from dcacn_nb.core import generator
 from dcacn_nb.views import multicrop_for
-from test_browser import HARMLESS, write_notebook
+from test_browser import HARMLESS
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 SETUP = """
@@ -79,7 +79,7 @@ def press(control, key):
 @pytest.fixture
 def viewers(lab, page):
     "A notebook with two viewers, `w` on digits and `v` on photographs: their places in the page, once they have taken the place of their pictures."
-    write_notebook(lab.root / "crops_view.ipynb", SETUP, "w = CropViewer(images=digits, upright=True)\nw", "v = CropViewer(images=photos)\nv")
+    browser.write_notebook(lab.root / "crops_view.ipynb", SETUP, "w = CropViewer(images=digits, upright=True)\nw", "v = CropViewer(images=photos)\nv")
     page.set_viewport_size({"width": 1280, "height": 1200})
     lab.open(page, "crops_view.ipynb")
     assert browser.run_all(page, 120)["errors"] == []
@@ -254,8 +254,7 @@ def looks(page, photos, artifacts):
     assert photos.evaluate("root => root.scrollWidth <= root.clientWidth + 1")
     look(page, artifacts, photos, "narrow")
     page.evaluate("() => { document.querySelectorAll('.dcacn-place')[1].style.width = ''; }")
-    page.evaluate("() => window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})")
-    until(page, "() => document.body.dataset.jpThemeLight === 'false'")
+    browser.change_theme(page, "Dark")
     ink = photos.evaluate("root => getComputedStyle(root.querySelector('.dcacn-crop-name')).color")
     assert sum(int(x) for x in ink[4:-1].replace("(", "").split(",")[:3]) > 450, ink  # light ink on dark paper
     photos.locator(".dcacn-crop").nth(2).hover()
@@ -266,7 +265,7 @@ def looks(page, photos, artifacts):
     appears(photos.locator(".dcacn-summary"), "随机种子")
     assert photos.evaluate("root => [...root.querySelectorAll('button, summary, span, p')].filter(e => !e.children.length && /[a-z]{4}/.test(e.textContent)).map(e => e.textContent)") == []
     look(page, artifacts, photos, "chinese")
-    page.evaluate("() => window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Light'})")
+    browser.change_theme(page, "Light")
     ask(page, "v.lang = 'en'; v.settle()")
     appears(photos.locator("h3"), "Crops of an image")
 

@@ -7,7 +7,6 @@ import pytest
 
 import browser
 from dcacn_nb.widgets.live import STATIC
-from test_browser import write_notebook
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 WAIT = 60_000  # milliseconds: the machine may be busy
@@ -45,20 +44,16 @@ def acc(epoch, best=0.9):
 @pytest.fixture(scope="module")
 def shown(lab, chromium):
     "A page with three widgets: one run, two runs over one another, and a run without labels."
-    write_notebook(
+    browser.write_notebook(
         lab.root / "curves.ipynb", RUN + "one = Curves()\none", "for event in told(20):\n    one(event)",
         "two = Curves(compare={'plain <b>': [*told(30, 0.8), RunFinished('completed', 300, 30)]}, label='DCACN')\ntwo", "for event in told(12):\n    two(event)",
         "three = Curves()\nthree", "for event in told(3, labels=False):\n    three(event)")
-    context = chromium.new_context(viewport={"width": 1280, "height": 1200})
-    page = context.new_page()
-    page.complaints = []
-    page.on("console", lambda message: message.type == "error" and page.complaints.append(message.text))
-    page.on("pageerror", lambda error: page.complaints.append(str(error)))
+    page = browser.new_page(chromium, 1200)
     lab.open(page, "curves.ipynb")
     assert browser.run_all(page, 120)["errors"] == []
     page.locator(".dcacn table").nth(2).wait_for(timeout=WAIT)
     yield page
-    context.close()
+    page.context.close()
 
 
 def part(page, i):
@@ -75,12 +70,6 @@ def expect_text(locator, text):
     "Wait until an element has exactly this text."
     pattern = re.compile(f"^{re.escape(text)}$")
     locator.filter(has_text=pattern).wait_for(timeout=WAIT)
-
-
-def run_python(page, source):
-    "Run one more cell in the notebook's kernel."
-    done = page.evaluate("""async code => (await window.testPanel.sessionContext.session.kernel.requestExecute({code}).done).content.status""", source)
-    assert done == "ok"
 
 
 def test_values_under_the_pointer(shown, artifacts):
@@ -185,16 +174,14 @@ def test_dark_narrow_chinese(shown, artifacts):
     two = part(shown, 1)
     canvas = two.locator("canvas.dcacn-canvas").nth(0)
     light = canvas.evaluate("node => node.toDataURL()")
-    shown.evaluate("() => window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})")
-    shown.wait_for_function("() => document.body.dataset.jpThemeLight === 'false'", timeout=WAIT)
+    browser.change_theme(shown, "Dark")
     shown.wait_for_function("([node, before]) => node.toDataURL() !== before", arg=[canvas.element_handle(), light], timeout=WAIT)
     two.scroll_into_view_if_needed()
     two.screenshot(path=str(artifacts / "curves-dark.png"))
-    run_python(shown, "two.lang = 'zh'")
+    browser.run_python(shown, "two.lang = 'zh'")
     two.locator("caption").filter(has_text="最新数值").wait_for(timeout=WAIT)
     assert two.get_by_role("button", name="重置视图").count() == 1 and two.locator(".dcacn-summary").inner_text().startswith("第 12 轮（共 30 轮）：ACC")
-    shown.evaluate("() => window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Light'})")
-    shown.wait_for_function("() => document.body.dataset.jpThemeLight === 'true'", timeout=WAIT)
+    browser.change_theme(shown, "Light")
     two.evaluate("node => { node.parentElement.style.width = '400px'; }")
     shown.wait_for_function("node => node.clientWidth > 300 && node.clientWidth <= 400 && Math.abs(node.width - node.clientWidth * devicePixelRatio) < 1",
                             arg=two.locator("canvas.dcacn-canvas").nth(0).element_handle(), timeout=WAIT)
@@ -203,14 +190,14 @@ def test_dark_narrow_chinese(shown, artifacts):
     two.screenshot(path=str(artifacts / "curves-narrow-zh.png"))
     shown.set_viewport_size({"width": 1280, "height": 1200})
     two.evaluate("node => { node.parentElement.style.width = ''; }")
-    run_python(shown, "two.lang = 'en'")
+    browser.run_python(shown, "two.lang = 'en'")
     two.locator("caption").filter(has_text="Latest values").wait_for(timeout=WAIT)
 
 
 def test_what_lasts(shown, lab, artifacts):
     "When the run ends, the widget goes on, and in the saved notebook a picture with its words stands in its place."
     before = shown.locator(".dcacn-last").count()
-    run_python(shown, "one(RunFinished('completed', 200, 20))")
+    browser.run_python(shown, "one(RunFinished('completed', 200, 20))")
     shown.locator(".dcacn-last").nth(before).wait_for(state="attached", timeout=WAIT)
     place = shown.locator(".dcacn-place .dcacn").first
     expect_text(row(place, "ACC"), acc(20))

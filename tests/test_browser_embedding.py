@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 import browser
-from test_browser import write_notebook
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 WAIT = 60_000  # milliseconds: the machine may be busy
@@ -51,17 +50,13 @@ AT_REST = """async node => {  // the picture, once it no longer changes
 @pytest.fixture(scope="module")
 def shown(lab, chromium):
     "A page with the widget, all of whose maps are made."
-    write_notebook(lab.root / "embedding_live.ipynb", RUN)
-    context = chromium.new_context(viewport={"width": 1280, "height": 900})
-    page = context.new_page()
-    page.complaints = []
-    page.on("console", lambda message: message.type == "error" and page.complaints.append(message.text))
-    page.on("pageerror", lambda error: page.complaints.append(str(error)))
+    browser.write_notebook(lab.root / "embedding_live.ipynb", RUN)
+    page = browser.new_page(chromium)
     lab.open(page, "embedding_live.ipynb")
     assert browser.run_all(page, 180)["errors"] == []
     page.locator(".dcacn-legend button").nth(2).wait_for(timeout=WAIT)
     yield page
-    context.close()
+    page.context.close()
 
 
 def the_map(page):
@@ -75,11 +70,6 @@ def the_map(page):
 def summary(page, text):
     "Wait until the summary, which Python writes, holds a text."
     page.locator(".dcacn-summary", has_text=text).first.wait_for(timeout=WAIT)
-
-
-def run_python(page, source):
-    "Run code in the notebook's kernel."
-    assert page.evaluate("async code => (await window.testPanel.sessionContext.session.kernel.requestExecute({code}).done).content.status", source) == "ok"
 
 
 def a_point(canvas):
@@ -113,12 +103,12 @@ def test_pointer(shown, artifacts):
     shown.mouse.up()
     summary(shown, "; 90 images selected.")
     assert shown.locator(".dcacn-gallery li").count() == 90
-    run_python(shown, "assert sorted(view.selected) == list(range(1000, 1090))")
+    browser.run_python(shown, "assert sorted(view.selected) == list(range(1000, 1090))")
     shown.get_by_label("select cluster").select_option(label="cluster 1")
     summary(shown, "; 30 images selected.")
-    run_python(shown, "assert sorted(view.selected) == list(range(1001, 1090, 3))")
+    browser.run_python(shown, "assert sorted(view.selected) == list(range(1001, 1090, 3))")
     shown.screenshot(path=str(artifacts / "embedding-selected.png"))
-    run_python(shown, "view.selection = [1004]")
+    browser.run_python(shown, "view.selection = [1004]")
     shown.locator(".dcacn-gallery li").nth(1).wait_for(state="detached", timeout=WAIT)
     assert "image 1004" in shown.locator(".dcacn-gallery canvas").get_attribute("aria-label")
     shown.get_by_role("button", name="Clear selection").click()
@@ -146,11 +136,11 @@ def test_lasso_move_and_zoom(shown):
     summary(shown, "; 90 images selected.")
     drag(shown, (left, top), (right, top), (left, bottom), (left, top + 9))  # a triangle: a part of them
     shown.wait_for_function("node => !node.textContent.includes('; 90 images')", arg=shown.locator(".dcacn-summary").element_handle(), timeout=WAIT)
-    run_python(shown, "assert 0 < len(view.selected) < 90")
+    browser.run_python(shown, "assert 0 < len(view.selected) < 90")
     drag(shown, (left, top), (left, bottom), (right, bottom), (right, bottom - 4), (left + 4, bottom - 4), (left + 4, top))  # an L along two edges, whose box is the whole map
     summary(shown, "coloured by 3 clusters.")
     mode.select_option("move")
-    run_python(shown, "view.selection = []")
+    browser.run_python(shown, "view.selection = []")
     summary(shown, "coloured by 3 clusters.")
     drag(shown, (x, y), (x + 60, y + 40))
     shown.mouse.move(5, 5)
@@ -243,26 +233,25 @@ def test_reduced_motion_and_a_helper_that_fails(shown):
     shown.get_by_role("button", name="Play").wait_for(timeout=WAIT)
     assert canvas.evaluate(AT_REST) == newest
     shown.emulate_media(reduced_motion="no-preference")
-    run_python(shown, "view._problem = 'no_helper', {'why': '<i>no memory</i>'}; view._tell_state()")
+    browser.run_python(shown, "view._problem = 'no_helper', {'why': '<i>no memory</i>'}; view._tell_state()")
     shown.get_by_text("t-SNE does not work here: <i>no memory</i>").wait_for(timeout=WAIT)
     shown.get_by_role("button", name="Show PCA").click()
     summary(shown, "PCA of 90 images")
     shown.get_by_role("button", name="Show PCA").wait_for(state="detached", timeout=WAIT)
     assert shown.get_by_label("map", exact=True).input_value() == "pca"
-    run_python(shown, "view._problem = None; view._tell_state(); view.method = 'tsne'")
+    browser.run_python(shown, "view._problem = None; view._tell_state(); view.method = 'tsne'")
     summary(shown, "t-SNE of 90")
 
 
 def test_dark_chinese_and_narrow(shown, artifacts):
     "The dark theme has a dark map; every word is Chinese if asked for; 400 pixels are enough."
     canvas = the_map(shown)
-    shown.evaluate("() => window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})")
-    shown.wait_for_function("() => document.body.dataset.jpThemeLight === 'false'", timeout=WAIT)
+    browser.change_theme(shown, "Dark")
     canvas.evaluate(AT_REST)
     ink, paper = canvas.evaluate(INK)
     assert ink > 1500 and max(paper) < 60
     shown.screenshot(path=str(artifacts / "embedding-dark.png"))
-    run_python(shown, "view.lang = 'zh'")
+    browser.run_python(shown, "view.lang = 'zh'")
     shown.get_by_role("button", name="播放").wait_for(timeout=WAIT)
     summary(shown, "90 张图像的 t-SNE")
     shown.locator(".dcacn-legend button").nth(2).wait_for(timeout=WAIT)
@@ -270,9 +259,8 @@ def test_dark_chinese_and_narrow(shown, artifacts):
     words = shown.locator(".dcacn").first.evaluate("""node => [...node.querySelectorAll('button, select, input, canvas, option')].map(part => part.getAttribute('aria-label') ?? part.textContent).join(' ')""")
     assert not re.findall(r"(?<![\w-])[A-Za-z]{4,}", re.sub("Shift|t-SNE|PCA|Esc", "", words)), words
     shown.screenshot(path=str(artifacts / "embedding-zh.png"))
-    shown.evaluate("() => window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Light'})")
-    shown.wait_for_function("() => document.body.dataset.jpThemeLight === 'true'", timeout=WAIT)
-    run_python(shown, "view.lang = 'en'")
+    browser.change_theme(shown, "Light")
+    browser.run_python(shown, "view.lang = 'en'")
     summary(shown, "t-SNE of 90")
     section = shown.locator(".dcacn").first
     section.evaluate("node => { node.parentElement.style.width = '400px'; }")
@@ -287,12 +275,12 @@ def test_a_running_film_and_what_is_left(lab, shown, artifacts):
     "A new map appears while one looks, unless one looks at an earlier one; after the run the widget goes on, and a notebook opened again shows the picture."
     place = shown.locator(".dcacn-wide output").first
     the_map(shown)
-    run_python(shown, "view(snapshot(3)); assert view.wait(60)")
+    browser.run_python(shown, "view(snapshot(3)); assert view.wait(60)")
     place.filter(has_text="epoch 3 (4 of 4)").wait_for(timeout=WAIT)
     shown.locator(".dcacn-wide input").first.fill("1")
-    run_python(shown, "view(snapshot(4)); assert view.wait(60)")
+    browser.run_python(shown, "view(snapshot(4)); assert view.wait(60)")
     place.filter(has_text="epoch 1 (2 of 5)").wait_for(timeout=WAIT)
-    run_python(shown, "view(RunFinished('completed', 30, 4)); assert view.wait(60)")
+    browser.run_python(shown, "view(RunFinished('completed', 30, 4)); assert view.wait(60)")
     shown.locator(".dcacn-place .dcacn-legend button").nth(2).wait_for(timeout=WAIT)
     assert not shown.locator(".dcacn-last").first.is_visible()
     summary(shown, "t-SNE of 90 images at epoch 4 (snapshot 5 of 5), coloured by 3 clusters.")

@@ -7,7 +7,7 @@ import pytest
 
 import browser
 from dcacn_nb.widgets.feed import Thinned
-from test_browser import HARMLESS, write_notebook
+from test_browser import HARMLESS
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 LONG = 60_000
@@ -45,7 +45,6 @@ for epoch in range(6):
         w(snapshot(epoch))
 w
 """
-EXECUTE = "code => window.testPanel.sessionContext.session.kernel.requestExecute({code}).done.then(reply => reply.content.status)"
 PIXEL = "(node, [x, y]) => [...node.getContext('2d').getImageData(Math.round(x * devicePixelRatio), Math.round(y * devicePixelRatio), 1, 1).data]"
 PRINT = "node => { const d = node.getContext('2d').getImageData(0, 0, node.width, node.height).data; let s = 0; for (let i = 0; i < d.length; i++) s = (s * 31 + d[i]) >>> 0; return s; }"
 
@@ -87,7 +86,7 @@ class View:
 
 def opened(lab, page, name, *cells):
     "A notebook that has run, and the widget in it."
-    write_notebook(lab.root / name, EVENTS, *cells)
+    browser.write_notebook(lab.root / name, EVENTS, *cells)
     lab.open(page, name)
     assert browser.run_all(page, 240)["errors"] == []
     view = View(page)
@@ -147,13 +146,13 @@ def test_health_while_it_trains(lab, page, artifacts):
     for _ in range(2):
         page.keyboard.press("ArrowRight")
     view.says(view.reading(0), "cluster 1: mass 2.5 %")
-    assert page.evaluate(EXECUTE, "w(evaluated(6))") == "ok"
+    browser.run_python(page, "w(evaluated(6))")
     page.wait_for_function("node => node.max === '6'", arg=view.slider.element_handle(), timeout=LONG)
     assert view.slider.input_value() == "3" and "newest" not in view.root.inner_text()
     view.slider.focus()
     page.keyboard.press("End")
     view.says(view.root, "newest: follows the run")
-    assert page.evaluate(EXECUTE, "w(evaluated(7)); w(snapshot(7))") == "ok"
+    browser.run_python(page, "w(evaluated(7)); w(snapshot(7))")
     view.says(view.root, "epoch 7newest")
     view.says(view.panels.nth(3), "snapshot of epoch 7")
 
@@ -169,14 +168,14 @@ def test_health_while_it_trains(lab, page, artifacts):
     # Chinese: the epoch chosen stays
     view.slider.focus()
     page.keyboard.press("Home")
-    assert page.evaluate(EXECUTE, "w.lang = 'zh'") == "ok"
+    browser.run_python(page, "w.lang = 'zh'")
     view.says(view.list, "第 0 轮：网络尚未训练")
     view.says(view.reading(0), "平均份额为 25 %")
     assert view.slider.input_value() == "0" and view.root.get_attribute("lang") == "zh-Hans"
     view.root.screenshot(path=str(artifacts / "health-zh.png"))
 
     # the end: a picture takes the place, the widget goes on in it, and a notebook opened again has the picture
-    assert page.evaluate(EXECUTE, "w.lang = 'en'; w(RunFinished('completed', 80, 8))") == "ok"
+    browser.run_python(page, "w.lang = 'en'; w(RunFinished('completed', 80, 8))")
     page.locator(".dcacn-place .dcacn-health-panel").first.wait_for(timeout=LONG)
     view.says(view.list, "Collapse: cluster 2")
     assert not page.locator(".dcacn-last").is_visible()
@@ -207,8 +206,7 @@ w
     assert "view" not in text and "Good: high balance entropy, low assignment entropy, none empty." in text and "assignment entropy 0." in text and "NaN" not in text
     light = view.prints()
     view.root.screenshot(path=str(artifacts / "health-many.png"))
-    page.evaluate("() => window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})")
-    page.wait_for_function("() => document.body.dataset.jpThemeLight === 'false'", timeout=LONG)
+    browser.change_theme(page, "Dark")
     page.wait_for_function("([node, print, was]) => new Function('node', `return (${print})(node)`)(node) !== was", arg=[view.canvas(3).element_handle(), PRINT, light[3]], timeout=LONG)
     dark = view.prints()
     assert all(a != b for a, b in zip(light, dark)) and len(set(dark)) == 4
@@ -239,7 +237,7 @@ w
     kept = Thinned(4)
     for epoch in range(23):
         kept.append(f"epoch {epoch}")
-    assert page.evaluate(EXECUTE, "for epoch in range(23): small(evaluated(epoch))") == "ok"
+    browser.run_python(page, "for epoch in range(23): small(evaluated(epoch))")
     slider = page.locator(".dcacn").nth(1).get_by_role("slider")
     page.wait_for_function("node => node.getAttribute('aria-valuetext') === 'epoch 22'", arg=slider.element_handle(), timeout=LONG)
     slider.focus()
