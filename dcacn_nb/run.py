@@ -88,7 +88,7 @@ class Run:
     "A training run: what `fit` returns. Awaitable; `pause`, `resume` and `stop` may be called from any thread."
     def __init__(
         self,
-        steps: "Iterator[Event | None]", # the training, a generator: events, and None at every consistent moment
+        steps: "Generator[Event | None]", # the training, a generator: events, and None at every consistent moment
         state: TrainState, # what the training changes
         images: Tensor, # (N,C,H,W) uint8, what is clustered
         folder: "RunFolder | None" = None, # where log and checkpoints go; closed at the end

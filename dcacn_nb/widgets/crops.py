@@ -123,7 +123,7 @@ WORDS = {  # key -> (English, Chinese)
     "draw_again": ("Draw again", "重新抽取"), "seed": ("seed", "随机种子"),
     "previous_step": ("Previous step", "上一步"), "next_step": ("Next step", "下一步"),
     "of": ("{i} of {n}: {name}", "第 {i} / {n} 步：{name}"),
-    "reset_knobs": ("Reset knobs", "恢复设置"), "reset_done": ("Knobs as at the start.", "已恢复到最初的设置。"),
+    "reset_knobs": ("Reset knobs", "恢复设置"),
     "refused": ("Not possible, the last possible crops stay: {problem}", "设置无效，保留上一次有效的裁剪：{problem}"),
     "boxes": ("The image with the boxes of its crops. Arrow keys choose a box.", "图像及其裁剪框。用方向键选择裁剪框。"),
     "hint": ("Point at a crop or a box: it is shown where the one comes from and what happened to it. A click keeps it.",

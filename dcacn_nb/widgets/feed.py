@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from ..events import EpochDone, Evaluated, Event, RunFinished, RunStarted, SnapshotTaken, StepDone
-from ..runlog import tell, watch
+from ..runlog import watch
 
 # %% ../../nbs/70_feed.ipynb #a70f0007
 logger = logging.getLogger(__name__)

@@ -287,7 +287,6 @@ function clustersSave(file, buffer) {
 }
 
 function renderClusters({model, root, t, stop}) {
-  root.setAttribute("data-lm-suppress-shortcuts", "true"); // the keys belong to the widget, not to the notebook around it
   root.classList.add("dcacn-clusters");
   const view = new ClustersView(model, root, t), {chosen} = view;
   const told = h("p", {class: "dcacn-clusters-told"}, t("point")), said = h("p", {class: "dcacn-clusters-said", role: "status"}), trouble = h("p", {class: "dcacn-clusters-trouble", role: "alert", hidden: true});

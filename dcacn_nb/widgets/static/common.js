@@ -139,16 +139,20 @@ function tick({label, checked, onchange}) {
   return {node: h("label", {class: "dcacn-control"}, input, h("span", {}, label)), input};
 }
 
-// The picture in words, kept up to date under it. It may change four times a second, so screen readers are given a copy that changes every ten seconds at most.
+// The picture in words, kept up to date under it. It may change four times a second, so screen readers are given a copy that changes at once,
+// and then not again for ten seconds.
 function summary(model, stop) {
-  const line = h("p", {class: "dcacn-summary", "aria-hidden": "true"}, model.get("summary")), spoken = h("span", {class: "dcacn-spoken", role: "status"}, model.get("summary"));
+  const line = h("p", {class: "dcacn-summary", "aria-hidden": "true"}, model.get("summary")), heard = h("span", {class: "dcacn-heard", role: "status"}, model.get("summary"));
   let waiting = 0;
+  const speak = () => { if (heard.textContent !== model.get("summary")) heard.textContent = model.get("summary"); };
   on(model, stop, "change:summary", () => {
     line.textContent = model.get("summary");
-    waiting ||= setTimeout(() => { waiting = 0; spoken.textContent = model.get("summary"); }, 10000);
+    if (waiting) return;
+    speak();
+    waiting = setTimeout(() => { waiting = 0; speak(); }, 10_000);
   });
   stop.add(() => clearTimeout(waiting));
-  return h("div", {}, line, spoken);
+  return h("div", {}, line, heard);
 }
 
 const calm = () => matchMedia("(prefers-reduced-motion: reduce)").matches;

@@ -258,6 +258,5 @@ function renderCrops({model, root, t, stop}) {
       asker.answered();
     },
   });
-  root.setAttribute("data-lm-suppress-shortcuts", "true"); // keys belong to the widget, not to the notebook around it
   root.append(h("h3", {}, t("title")), empty, body, summary(model, stop));
 }
