@@ -22,12 +22,12 @@ from torch import Tensor
 from . import __version__
 from .checkpoint import (checkpoint_path, latest_checkpoint, list_checkpoints, load_checkpoint, prune_checkpoints,
                                  save_checkpoint)
-from .config import TrainConfig, build_model, from_dict
+from .config import TrainConfig, from_dict
 from .core import atomic_write, check_in
 from .events import Event
 from .model import ClusterNet
 from .runlog import RunLog, read_events
-from .steps import TrainState, place
+from .steps import Method, TrainState, find_method, place
 
 try:
     import fcntl
@@ -59,12 +59,12 @@ def fingerprint(
 
 
 def describe_run(
-    method: str, # name of the method
+    method: Method, # its name and options are written down
     config: TrainConfig, # every setting
     *image_sets: "Tensor | None", # (N,C,H,W) uint8 each: all that is trained on
-) -> dict: # method, config, fingerprint
+) -> dict: # method, options, config, fingerprint
     "What a run is known by: it can be gone on with only where this is the same."
-    return {"method": method, "config": dataclasses.asdict(config), "fingerprint": fingerprint(*image_sets)}
+    return {"method": method.name, "options": method.options, "config": dataclasses.asdict(config), "fingerprint": fingerprint(*image_sets)}
 
 
 def check_same_run(
@@ -77,8 +77,9 @@ def check_same_run(
     old, new = before.get("config", {}), now["config"]
     changed = [f"{k}: {old.get(k)!r} in the run, {new.get(k)!r} now" for k in sorted(old.keys() | new.keys())
                if k not in FREE_TO_CHANGE and old.get(k) != new.get(k)]
-    if before.get("method") != now["method"]:
-        changed.insert(0, f"method: {before.get('method')!r} in the run, {now['method']!r} now")
+    for part, missing in (("options", {}), ("method", None)):  # runs of earlier versions have no options
+        if before.get(part, missing) != now[part]:
+            changed.insert(0, f"{part}: {before.get(part, missing)!r} in the run, {now[part]!r} now")
     if before.get("fingerprint") != now["fingerprint"]:
         changed.append("images: not the ones the run was started with")
     if changed:
@@ -173,7 +174,7 @@ def _hold(folder: Path):
 # %% ../nbs/49_run_folder.ipynb #6545f763
 def read_about(
     folder: "str | Path", # a run folder
-) -> dict: # method, config, fingerprint, protocol
+) -> dict: # method, options, config, fingerprint, protocol
     "A run's config.json."
     path = Path(folder) / "config.json"
     try:
@@ -185,7 +186,8 @@ def read_about(
 def load_run(
     folder: "str | Path", # a run folder, or one checkpoint file
     which: str = "last", # "last", or "best" by the label-free score
-) -> "tuple[ClusterNet, TrainConfig]": # in evaluation mode, on the CPU
+    method: "Method | None" = None, # needed only for a method of your own; those of this package are found by their name
+) -> "tuple[ClusterNet, TrainConfig]": # in evaluation mode, on the CPU; a baseline's network may be another Module with the same outputs
     "The trained network of a run, and its settings."
     check_in("which", which, ("last", "best"))
     folder = Path(folder)
@@ -193,7 +195,7 @@ def load_run(
                                             else latest_checkpoint(folder / "checkpoints"))
     tensors, meta = load_checkpoint(path)
     config = from_dict(meta["config"])
-    model = build_model(config)
+    model = (method or find_method(meta["method"], **meta.get("options", {}))).network(config)
     model.load_state_dict({name[6:]: value for name, value in tensors.items() if name.startswith("model.")})
     place(model, replace(config, device="cpu"))  # the same memory layout gives the same bits
     return model.eval(), config

@@ -22,7 +22,7 @@ from dcacn_nb.config import build_model, preset
 from dcacn_nb.data import ImageSet, load_images
 from dcacn_nb.events import Evaluated, RunFinished, RunStarted, StepDone
 from dcacn_nb.runlog import read_events
-from dcacn_nb.train import ProgressBar, TrainingDiverged, encode, fit, load_run, watch
+from dcacn_nb.train import Method, ProgressBar, TrainingDiverged, encode, fit, load_run, watch
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -349,7 +349,7 @@ def test_resume_with_other_settings_lists_the_differences(digits, config, finish
     run, folder = finished
     events = read_events(folder)
     with pytest.raises(ValueError) as caught:
-        fit(digits.images.flip(0), replace(config, lr=0.5, epochs=9, keep_last=7), run_dir=folder, resume=True, method="other")
+        fit(digits.images.flip(0), replace(config, lr=0.5, epochs=9, keep_last=7), run_dir=folder, resume=True, method=Method(name="other"))
     lines = str(caught.value).splitlines()[1:]
     assert [line.strip() for line in lines] == ["method: 'dcacn' in the run, 'other' now", "epochs: 2 in the run, 9 now", "lr: 0.01 in the run, 0.5 now",
                                                 "images: not the ones the run was started with"]
