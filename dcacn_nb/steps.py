@@ -189,6 +189,7 @@ class Method:
     loss: "Callable[..., dict[str, Tensor]]" = multicrop_objective  # arguments and result as of multicrop_objective
     refit: "Callable[..., Iterator[None]] | None" = None  # (state, store, views, epoch): a generator, yields None when a driver may act
     schedule: "Callable[[int, int, TrainConfig], float]" = learning_rate  # arguments and result as of learning_rate
+    passes: "Callable[[TrainConfig], int]" = lambda config: 2 + config.n_local  # images through the network for one image of an epoch
 
 
 def method_names() -> "list[str]": # "dcacn" first, then the baselines in alphabetical order
