@@ -19,6 +19,7 @@ from typing import Annotated, Optional
 import typer
 from rich.table import Table
 
+from .cli_grids import ablate, compare
 from .cli_output import answer, checking, complain, guarded, options, rows_table, say
 from .cli_runs import (configure, in_words, leave_clusters, measure_baselines, network_of, new_run_dir, open_source, parse_settings, remembered,
                                report_files, run_training, summarise, trained_shape, whole_path, write_clusters)
@@ -97,6 +98,7 @@ def main() -> None:
 def fit(
     source: Annotated[str, typer.Argument(help="A known source (see: dcacn data list) or a folder of images.", show_default=False)],
     clusters: Annotated[Optional[int], typer.Option("--clusters", "-k", help="Number of clusters (default: the number of classes, if the source has labels).", show_default=False)] = None,
+    method: Annotated[str, typer.Option(help="dcacn, or a baseline: kmeans, ae, dec, dcec, iic, pica, simclr, cc, ...")] = "dcacn",
     preset: Annotated[Preset, typer.Option(help="One rule for all images, or the paper's settings.")] = Preset.default,
     epochs: Epochs = None,
     batch_size: Annotated[Optional[int], typer.Option(help="Images a step (default: the preset's).", show_default=False)] = None,
@@ -133,7 +135,7 @@ def fit(
                "on_error": on_error.value, "seed": seed, "extra": extra, "labels": labels}
     images = open_source(**reading, download=download)
     config = configure(images, clusters, labels, preset.value, upright, changes)
-    result = summarise(run := run_training(images, config, run_dir, reading), images, run_dir)
+    result = summarise(run := run_training(images, config, run_dir, reading, method=method), images, run_dir)
     answer(result | leave_clusters(run, images, run_dir, sort_into))
 
 
@@ -151,9 +153,10 @@ def resume(
     reading = remembered(run_dir)
     images = open_source(**(reading | ({"root": str(root)} if root else {})))
     with checking():
-        settings = json.loads((run_dir / "config.json").read_text())["config"]
-        config = from_dict(settings | ({"device": device} if device else {}))
-    result = summarise(run := run_training(images, config, run_dir, reading, resume=True), images, run_dir)
+        about = json.loads((run_dir / "config.json").read_text())
+        config = from_dict(about["config"] | ({"device": device} if device else {}))
+    run = run_training(images, config, run_dir, reading, resume=True, method=about["method"], **about.get("options", {}))
+    result = summarise(run, images, run_dir)
     answer(result | leave_clusters(run, images, run_dir))
 
 # %% ../nbs/80_cli.ipynb #f7d9871a
@@ -270,6 +273,10 @@ def _demo_table(rows: "list[dict]", n_images: int, seed: int) -> Table:
         scores = [f"{row['scores'][name]:.3f}" for name in ("acc", "nmi", "ari")] if row["scores"] else ["-"] * 3
         table.add_row(f"{row['name']} ({row['note']})" if row["note"] else row["name"], *scores, f"{row['seconds']:.1f}" if row["seconds"] is not None else "-")
     return table
+
+# %% ../nbs/80_cli.ipynb #80c0de02
+app.command()(compare)
+app.command()(ablate)
 
 # %% ../nbs/80_cli.ipynb #73b3304c
 @data_app.command("list")

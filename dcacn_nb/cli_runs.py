@@ -136,13 +136,13 @@ def configure(
         return settings_for(images, clusters, preset, upright, **changes)
 
 
-def run_training(images, config, run_dir: Path, reading: dict, resume: bool = False):
+def run_training(images, config, run_dir: Path, reading: dict, resume: bool = False, method: str = "dcacn", **method_options):
     "Train in the foreground with a progress bar; Ctrl-C saves, says how to go on, and leaves with 130."
     from dcacn_nb.core import atomic_write
-    from dcacn_nb.train import ProgressBar, fit
+    from dcacn_nb.train import ProgressBar, find_method, fit
     with checking(RuntimeError):  # a folder that is in use
         run = fit(images, config, labels=images.labels if reading["labels"] else None, run_dir=run_dir, resume=resume, start=False,
-                  observers=[ProgressBar(plain=not sys.stderr.isatty())])
+                  method=find_method(method, **method_options), observers=[ProgressBar(plain=not sys.stderr.isatty())])
         if not resume:
             atomic_write(run_dir / "source.json", json.dumps(reading, indent=1).encode())
     try:

@@ -19,7 +19,7 @@ SAME_LAYER = {
     "steps": {"config"}, "run_folder": {"checkpoint", "config", "runlog", "steps"},
     "train": {"run"}, "estimator": {"train"},
     "compare": {"baselines"},
-    "cli": {"cli_output", "cli_runs"}, "cli_runs": {"cli_output"},
+    "cli": {"cli_grids", "cli_output", "cli_runs"}, "cli_grids": {"cli_output", "cli_runs"}, "cli_runs": {"cli_output"},
 }
 HIGHEST_FOR = {"widgets": 4}  # widgets show events and models; they never see `train`
 SAME_PACKAGE = {"widgets"}  # parts of one package that may import one another; baselines may not
