@@ -126,6 +126,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'dcacn_nb.compare._Cost.__init__': ('compare.html#_cost.__init__', 'dcacn_nb/compare.py'),
                                   'dcacn_nb.compare._about_grid': ('compare.html#_about_grid', 'dcacn_nb/compare.py'),
                                   'dcacn_nb.compare._in_words': ('compare.html#_in_words', 'dcacn_nb/compare.py'),
+                                  'dcacn_nb.compare._make_page': ('compare.html#_make_page', 'dcacn_nb/compare.py'),
                                   'dcacn_nb.compare._open_grid': ('compare.html#_open_grid', 'dcacn_nb/compare.py'),
                                   'dcacn_nb.compare._row': ('compare.html#_row', 'dcacn_nb/compare.py'),
                                   'dcacn_nb.compare._rows': ('compare.html#_rows', 'dcacn_nb/compare.py'),

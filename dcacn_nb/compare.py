@@ -211,17 +211,32 @@ def run_grid(
     budget: str = "", # how the budget is called in the table, e.g. "30 epochs"
     observers: "Callable[[Cell], Sequence[Callable]]" = lambda cell: (), # what watches each run
     retry_failed: bool = False, # try again what failed before
+    notebook: "str | Path | None" = None, # a notebook with a parameter `run_dir`, run by papermill for each finished cell and kept in its folder
 ) -> pd.DataFrame: # what `collect(folder)` gives at the end
     "Run every cell that is neither finished nor held by another process; failures are written down, and the rest goes on."
     folder = Path(folder)
+    if notebook is not None and not Path(notebook).is_file():
+        raise FileNotFoundError(f"notebook must be a notebook's path, got {str(notebook)!r}, which is not there")
     folder.mkdir(parents=True, exist_ok=True)
     _open_grid(folder, _about_grid(images, budget))
     for cell in cells:
         where = folder / cell.folder
-        if finished(where) or ((where / "failed.json").exists() and not retry_failed):
-            continue
-        _run_cell(cell, images, where, labels, observers(cell))
+        if not finished(where) and (retry_failed or not (where / "failed.json").exists()):
+            _run_cell(cell, images, where, labels, observers(cell))
+        if notebook is not None and finished(where) and not (where / "notebook.ipynb").exists():
+            _make_page(notebook, where)
     return collect(folder)
+
+
+def _make_page(notebook: "str | Path", where: Path) -> None:
+    "A notebook about one run, executed in a kernel of its own; one that fails is kept as far as it came, and told of."
+    import papermill
+    half = where / ".notebook.ipynb"
+    try:
+        papermill.execute_notebook(notebook, half, parameters={"run_dir": str(where.resolve())}, progress_bar=False)
+    except papermill.PapermillExecutionError as error:
+        log.error("the notebook of %s failed: %s", where, error.evalue)
+    half.replace(where / "notebook.ipynb")
 
 
 def _run_cell(cell: Cell, images, where: Path, labels, observers) -> None:

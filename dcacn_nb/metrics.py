@@ -7,7 +7,6 @@ __all__ = ['contingency', 'clustering_accuracy', 'normalized_mutual_information'
            'evaluate_clustering', 'assignment_health']
 
 # %% ../nbs/31_metrics.ipynb #1f57d8d1
-import itertools
 from dataclasses import dataclass
 
 import numpy as np

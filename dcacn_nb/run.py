@@ -260,8 +260,8 @@ class Run:
             self._save()  # who pauses may be about to leave
             self.status, held = "paused", time.perf_counter()
             self._go.wait()
-            since, step = self.state.clock
-            self.status, self.state.clock = "running", (since + time.perf_counter() - held, step)  # a pause is not slowness
+            (since, step), held = self.state.clock, time.perf_counter() - held
+            self.status, self.state.clock, self.state.epoch_began = "running", (since + held, step), self.state.epoch_began + held  # a pause is not slowness
         return bool(self._stop)
 
     def _tell(self, event: Event) -> None:

@@ -48,6 +48,7 @@ class TrainState:
         # not saved, since the next step or evaluation makes it anew
         self.names: "list[str]" = []  # what the columns of the window are
         self.clock = (time.perf_counter(), 0)  # when, and at which step, the measured rate begins
+        self.epoch_began = time.perf_counter()  # a driver that pauses moves both, so that a pause is not slowness
         self.probabilities: "Tensor | None" = None  # (N,K) assignments of all images ...
         self.assigned_at = -1  # ... by the network of this step
 

@@ -81,7 +81,7 @@ def train(
                          versions())
         yield from evaluate()
     while state.epoch < config.epochs:
-        started, state.clock = time.perf_counter(), (time.perf_counter(), state.step)
+        state.epoch_began, state.clock = time.perf_counter(), (time.perf_counter(), state.step)
         for store, chosen, instance_only, last in _batches(stores, config, state.epoch, state.step - state.epoch * steps_per_epoch):
             yield None  # everything is consistent here: a driver may save, pause or stop
             model.train()
@@ -93,7 +93,7 @@ def train(
             state.step += 1
             if state.step % config.log_every == 0 or last:
                 yield _report_steps(state, lr)
-        yield from evaluate(seconds=time.perf_counter() - started)
+        yield from evaluate(seconds=time.perf_counter() - state.epoch_began)
         state.epoch, state.sums = state.epoch + 1, {}
     yield None
     yield RunFinished("completed", state.step, state.epoch, "")

@@ -12,7 +12,7 @@ from dcacn_nb.figures import plot_attention
 from dcacn_nb.runlog import RunLog
 from dcacn_nb.widgets.attention import BUDGET, KINDS, WORDS, AttentionViewer, Maps, colour_table, frame_of, quantise, restore
 from dcacn_nb.widgets.feed import History
-from dcacn_nb.widgets.live import COMMON_WORDS, LANGUAGES, STATIC
+from dcacn_nb.widgets.live import COMMON_WORDS, STATIC
 
 BLOCKS = [("layer1.0", 8, 6), ("layer1.1", 8, 6), ("layer2.0", 4, 12)]
 
