@@ -49,6 +49,7 @@ class TrainState:
         self.names: "list[str]" = []  # what the columns of the window are
         self.clock = (time.perf_counter(), 0)  # when, and at which step, the measured rate begins
         self.epoch_began = time.perf_counter()  # a driver that pauses moves both, so that a pause is not slowness
+        self.store: "Tensor | None" = None  # (N,C,H,W) uint8, all images that are clustered, for losses that look beyond their batch
         self.probabilities: "Tensor | None" = None  # (N,K) assignments of all images ...
         self.assigned_at = -1  # ... by the network of this step
 

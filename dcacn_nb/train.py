@@ -74,6 +74,7 @@ def train(
     state = state or TrainState(model, config)
     stores = [(to_storage(extra, device), True)] if extra is not None else []  # extra images come first in every epoch
     stores.append((to_storage(images, device), False))
+    state.store = stores[-1][0]
     views, steps_per_epoch = build_views(config), sum(len(store) // config.batch_size for store, _ in stores)
     evaluate = lambda **how: _evaluate(state, stores[-1][0], views, labels, method.refit, **how)
     if state.step == 0:

@@ -88,8 +88,10 @@ def test_controls_under_run_all(lab, page, artifacts):
     page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }")
     page.locator(".dcacn-dashboard-status").first.wait_for(timeout=90_000)
     assert status(page) == "ready"
-    button(page, "Start").click()
+    button(page, "Start").focus()
+    page.keyboard.press("Enter")
     wait_for(page, "running")
+    assert page.evaluate("() => document.activeElement.textContent") == "Pause", "Start is disabled now: the keyboard goes on at the next button"
     page.locator(".dcacn-dashboard-panel:not([hidden]) canvas.dcacn-canvas").first.wait_for(timeout=30_000)
     page.wait_for_function("() => document.querySelector('.dcacn-dashboard-bar').value > 0", timeout=60_000)
     before = canvas(page)
@@ -156,14 +158,18 @@ def test_every_tab_and_what_stays(lab, page, artifacts):
         if i + 1 < len(TABS):
             page.keyboard.press("ArrowRight")
     browser.change_theme(page, "Dark")
+    page.locator("section.dcacn").first.get_by_label("Language").focus()
     page.locator("section.dcacn").first.get_by_label("Language").select_option("zh")
     page.get_by_role("tab", name="曲线").wait_for()
+    assert page.evaluate("() => document.activeElement.getAttribute('aria-label')") == "语言", "the focus stays where it was"
     page.get_by_role("tab", name="健康度").click()
     page.wait_for_timeout(600)
     page.locator("section.dcacn").first.screenshot(path=str(artifacts / "dashboard-dark-zh.png"))
-    button(page, "保存图片").click()
+    button(page, "保存图片").focus()
+    page.keyboard.press("Enter")
     link = page.locator("a[download]").first
     link.wait_for(timeout=60_000)
+    assert page.evaluate("() => document.activeElement.textContent") == "保存图片"
     assert link.get_attribute("download") == "health-epoch2.png"
     assert ask(page, "(run.folder / 'figures' / 'health-epoch2.png').read_bytes()[:4].hex()") == "89504e47"
     browser.change_theme(page, "Light")

@@ -4,7 +4,7 @@ Each widget lies in a module of its own and is imported when it is first asked f
 import importlib
 
 _MODULES = {"Curves": "curves", "CropViewer": "crops", "AttentionViewer": "attention", "EmbeddingView": "embedding_view",
-            "ClusterHealth": "health", "ClusterBrowser": "clusters", "Dashboard": "dashboard"}
+            "ClusterHealth": "health", "ClusterBrowser": "clusters", "Dashboard": "dashboard", "LossLab": "loss_lab"}
 __all__ = list(_MODULES)
 
 

@@ -153,20 +153,20 @@ class Dashboard(LiveWidget):
         "A button was pressed."
         kind = content.get("kind")
         if kind == "save":
-            threading.Thread(target=self._save, args=(content.get("part"), content.get("format")), name="dcacn-figure", daemon=True).start()
+            threading.Thread(target=self._save, args=(content.get("part"), content.get("format"), content.get("token")), name="dcacn-figure", daemon=True).start()
         elif kind in ("start", "pause", "resume", "stop") and self.run is not None:
             getattr(self.run, kind)()
             self._show_state()
 
-    def _save(self, part: str, kind: str) -> None:
+    def _save(self, part: str, kind: str, token: "str | None") -> None:
         "Draw the picture of a tab and write it; in a thread, because that takes a second and other buttons must not wait for it."
         try:
             path = self.save_part(part, kind)
         except Exception as error:  # the page says what went wrong; nobody else is there to hear it
             logger.exception("no figure was saved")
-            self.tell("failed", message=f"{type(error).__name__}: {error}")
+            self.tell("failed", message=f"{type(error).__name__}: {error}", token=token)  # of the view that asked: there may be several
         else:
-            self.tell("saved", [path.read_bytes()], path=str(path), name=path.name, format=kind)
+            self.tell("saved", [path.read_bytes()], path=str(path), name=path.name, format=kind, token=token)
 
     def save_part(
         self,

@@ -173,11 +173,14 @@ function brief(x) { // a number in a few signs
   return String(Number(x.toPrecision(3)));
 }
 
+const FOCUSABLE = "button, input, select, textarea, a[href], [tabindex]:not([tabindex='-1'])";
+
 // One view of a widget in an element: render({model, root, t, stop}) fills root; it is called anew when the language changes. Returns the function that ends it.
 function mountView(render, model, el) {
   const root = h("section", {class: "dcacn"});
   let stop = new Cleanup();
   const build = () => {
+    const at = [...root.querySelectorAll(FOCUSABLE)].indexOf(document.activeElement); // who changed the language from the keyboard stays where he was
     stop.run();
     root.replaceChildren();
     root.lang = model.get("lang") === "zh" ? "zh-Hans" : "en";
@@ -185,6 +188,7 @@ function mountView(render, model, el) {
     const t = texts(model);
     root.setAttribute("aria-label", t("title"));
     render({model, root, t, stop});
+    if (at >= 0) root.querySelectorAll(FOCUSABLE)[at]?.focus({preventScroll: true});
     model.send({kind: "hello"}); // Python answers with all that the view has missed
   };
   // In JupyterLab arrow keys go from cell to cell, and letters are commands, unless the very element with the focus says otherwise. Plain keys belong to the

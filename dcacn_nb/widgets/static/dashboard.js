@@ -28,7 +28,7 @@ function dashboardControls(model, t, stop) {
   const bar = h("progress", {"aria-label": t("progress"), class: "dcacn-dashboard-bar", max: 1}), note = h("p", {class: "dcacn-note", role: "status"});
   const show = () => {
     const state = model.get("state"), held = state.status === "paused", going = held || state.status === "running" || state.status === "pausing";
-    const word = t(`is_${state.status}`);
+    const word = t(`is_${state.status}`), had = document.activeElement;
     if (status.textContent !== word) status.textContent = word; // written only when it changes: screen readers read each change
     status.dataset.status = state.status;
     place.textContent = dashboardPlace(state, t);
@@ -37,6 +37,7 @@ function dashboardControls(model, t, stop) {
     buttons.hold.textContent = held ? t("resume") : t("pause");
     buttons.hold.disabled = !(state.controls && going);
     buttons.stop.disabled = !(state.controls && (going || state.status === "ready"));
+    if (had?.disabled && Object.values(buttons).includes(had)) Object.values(buttons).find(other => !other.disabled)?.focus(); // the keyboard must not lose its place
     if (note.textContent !== state.note) note.textContent = state.note;
     note.hidden = !state.note;
   };
@@ -47,22 +48,26 @@ function dashboardControls(model, t, stop) {
 
 // Save the picture of the tab that is open: Python writes the file, and the page offers the same bytes.
 function dashboardSaving(model, t, stop) {
-  const format = choice({label: t("format"), options: DASHBOARD_FORMATS, value: "png", onchange: () => {}});
+  const format = choice({label: t("format"), options: DASHBOARD_FORMATS, value: "png", onchange: () => {}}), token = `${Date.now()}-${Math.random()}`; // the answer is for the view that asked
   const told = h("span", {role: "status", class: "dcacn-note"}), urls = [];
+  let focused = false;
+  const done = () => { save.disabled = false; if (focused && document.activeElement === document.body) save.focus(); };
   const save = button(t("save_figure"), () => {
+    focused = document.activeElement === save;
     save.disabled = true;
     told.replaceChildren(t("saving"));
-    model.send({kind: "save", part: model.get("tab"), format: format.select.value});
+    model.send({kind: "save", part: model.get("tab"), format: format.select.value, token});
   });
   listen(model, stop, {
-    saved({path, name, format: kind}, [file]) {
-      save.disabled = false;
+    saved({path, name, format: kind, token: asked}, [file]) {
+      if (asked !== token) return;
+      done();
       const url = URL.createObjectURL(new Blob([file], {type: DASHBOARD_TYPES[kind]}));
       urls.push(url);
       while (urls.length > 3) URL.revokeObjectURL(urls.shift());
       told.replaceChildren(t("saved", {path}), " ", h("a", {href: url, download: name}, t("download")));
     },
-    failed({message}) { save.disabled = false; told.replaceChildren(message); },
+    failed({message, token: asked}) { if (asked !== token) return; done(); told.replaceChildren(message); },
   });
   stop.add(() => urls.forEach(url => URL.revokeObjectURL(url)));
   return h("div", {class: "dcacn-row"}, format.node, save, told);
