@@ -32,7 +32,7 @@ readme: .venv/.setup-dev ## README.md from nbs/index.ipynb
 	$(BIN)/jupyter nbconvert --log-level=WARN --to markdown --output-dir . --output README \
 	  --TagRemovePreprocessor.enabled=True --TagRemovePreprocessor.remove_cell_tags='["hide"]' \
 	  --RegexRemovePreprocessor.patterns='#\| *hide' nbs/index.ipynb
-	sed -E -e 's#\]\((tutorials/|images/|[0-9][0-9]_)#](nbs/\1#g' -e 's#\]\(\.\./#](#g' README.md > .README.tmp
+	sed -E -e 's#\]\((tutorials/|images/|[0-9]{2,3}_)#](nbs/\1#g' -e 's#\]\(\.\./#](#g' README.md > .README.tmp
 	mv .README.tmp README.md
 
 fresh: ## fail if modules, notebooks or README are not what the notebooks make

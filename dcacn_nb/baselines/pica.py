@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['cluster_cosines', 'partition_loss', 'pica']
 
-# %% ../../nbs/66_pica.ipynb #48eff7ff
+# %% ../../nbs/66_pica.ipynb #ae8ad58d
 from dataclasses import replace
 from functools import partial
 
@@ -18,7 +18,7 @@ from ..core import check_float
 from ..losses import balance_penalty
 from ..steps import Method, TrainState, autocast
 
-# %% ../../nbs/66_pica.ipynb #5f9b96db
+# %% ../../nbs/66_pica.ipynb #d5d098f3
 def cluster_cosines(
     p1: Tensor, # (B,K) soft assignments of view 1, rows sum to 1
     p2: Tensor, # (B,K) soft assignments of view 2 of the same images
@@ -41,7 +41,7 @@ def partition_loss(
     balance = balance_penalty(p1)
     return {"total": cluster + weight * balance, "cluster": cluster, "balance": balance}
 
-# %% ../../nbs/66_pica.ipynb #80ec7fd7
+# %% ../../nbs/66_pica.ipynb #00b8a397
 def _settings(config: TrainConfig) -> TrainConfig:
     "Two global crops, and an encoder without attention."
     return replace(config, n_local=0, attention=False)

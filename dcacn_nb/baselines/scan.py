@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['neighbour_loss', 'selflabel_loss', 'nearest', 'phases', 'scan']
 
-# %% ../../nbs/69_scan.ipynb #7688957d
+# %% ../../nbs/69_scan.ipynb #07ea31e6
 import math
 from collections.abc import Iterator
 from dataclasses import replace
@@ -20,7 +20,7 @@ from ..data import fetch
 from ..losses import balance_penalty, multicrop_instance_loss
 from ..steps import Method, TrainState, autocast, device_of, encode_steps, learning_rate
 
-# %% ../../nbs/69_scan.ipynb #70bd4359
+# %% ../../nbs/69_scan.ipynb #ff69589b
 def neighbour_loss(
     p: Tensor, # (B,K) soft assignments of the images, rows sum to 1
     p_neighbour: Tensor, # (B,K) of a neighbour of each
@@ -52,7 +52,7 @@ def selflabel_loss(
     loss = (weight * wrong).sum() / weight.sum().clamp_min(1)
     return {"total": loss, "selflabel": loss, "sure": sure.mean()}
 
-# %% ../../nbs/69_scan.ipynb #a0fcd049
+# %% ../../nbs/69_scan.ipynb #056298c6
 def nearest(
     z: Tensor, # (N,P) unit rows
     rows: Tensor, # (n,) the images asked for
@@ -64,7 +64,7 @@ def nearest(
     cosines[torch.arange(len(rows), device=z.device), rows] = -torch.inf
     return cosines.topk(k, dim=1).indices
 
-# %% ../../nbs/69_scan.ipynb #43e3fd9e
+# %% ../../nbs/69_scan.ipynb #428a39ab
 def phases(
     epochs: int, # the whole budget
     pretrain: float, # share of it for contrastive learning
@@ -134,7 +134,7 @@ def _loss(state: TrainState, images, views, draws, chosen, instance_only: bool, 
         _, p = state.model([crops.global_crops[:1], crops.local_crops])
     return selflabel_loss(p[0], p[1], threshold)
 
-# %% ../../nbs/69_scan.ipynb #fa474d16
+# %% ../../nbs/69_scan.ipynb #0c0c2da7
 def scan(
     pretrain: float = 0.5, # share of the epochs for contrastive learning, >= 0
     selflabel: float = 0.2, # share of the epochs for self-labelling, >= 0; with pretrain less than 1

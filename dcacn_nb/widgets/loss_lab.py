@@ -156,11 +156,12 @@ def descend_assignments(
     p: "Tensor | tuple", # (2,N,K) assignments
     loss: "Callable[[Tensor], Tensor]" = ClusterLoss(), # of p
     steps: int = 20, # >= 1
+    rate: float = LOGIT_RATE, # logits for a slope of 1; small temperatures need a small one
 ) -> Tensor: # (2,N,K)
     "Let assignments roll down a loss, by steps on their logits."
     p = torch.as_tensor(p, dtype=torch.float64)
     for _ in range(steps):
-        p = (p.log() - LOGIT_RATE * logit_slopes(p, loss)).softmax(-1)
+        p = (p.log() - rate * logit_slopes(p, loss)).softmax(-1)
     return p
 
 # %% ../../nbs/790_loss_lab.ipynb #79000014
@@ -405,7 +406,7 @@ class LossLab(LiveWidget):
             if s.page == "points":
                 self._set(replace(s, angles=descend_points(s.angles, s.temperature, decoupled, steps)))
             else:
-                self._set(replace(s, p=descend_assignments(s.p, s.loss, steps)))
+                self._set(replace(s, p=descend_assignments(s.p, s.loss, steps, LOGIT_RATE * min(1.0, s.cluster_temperature))))
 
     def reset(self) -> None:
         "Back to the start, on the page that is shown."

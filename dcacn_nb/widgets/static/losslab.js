@@ -3,7 +3,7 @@
 
 const LOSSLAB_FORMS = {coupled: {color: "#0072B2", dash: [], side: 1}, decoupled: {color: "#D55E00", dash: [5, 3], side: -1}}; // side: outside or inside the circle
 const LOSSLAB_RADIUS = 0.36; // of the circle
-const LOSSLAB_ARC = 1.2; // radians of arrow for a slope of 1 / temperature
+const LOSSLAB_ARC = 0.7; // radians of arrow for a slope of 1 / temperature
 const LOSSLAB_CORNERS = [[0.15, 0.8], [0.85, 0.8], [0.5, 0.8 - 0.35 * Math.sqrt(3)]];
 const LOSSLAB_POINTS = ["A1", "B1", "C1", "A2", "B2", "C2"], LOSSLAB_IMAGES = ["A", "B", "C", "D", "E", "F"];
 const LOSSLAB_EXAMPLES = ["balanced", "collapsed", "exact", "uniform"];
