@@ -166,7 +166,7 @@ def descend_assignments(
 
 # %% ../../nbs/790_loss_lab.ipynb #79000014
 _STYLE = {"coupled": ("InfoNCE", COLORS[0], "-", 1.14), "decoupled": ("decoupled", COLORS[3], "--", 0.86)}  # name, colour, dashes, radius of the arrows
-_ARC = 1.2  # radians of arrow for a slope of 1 / temperature
+_ARC = 0.7  # radians of arrow for a slope of 1 / temperature
 _DARK = {"color": "white", "fontsize": 8, "ha": "center", "va": "center", "gid": OWN_COLOR}
 CORNERS = np.array([[0.0, 0.0], [1.0, 0.0], [0.5, math.sqrt(0.75)]])  # of the triangle
 _BESIDE = 0.07 * np.array([[math.cos(i * math.pi / 3), math.sin(i * math.pi / 3)] for i in range(6)])  # each letter beside its place, so that none covers another
@@ -188,8 +188,8 @@ def _draw_circle(axis, turns: np.ndarray, temperature: float, told: dict) -> Non
     for name, turn in zip(POINTS, turns):
         box = {"boxstyle": "circle" if name[1] == "1" else "square", "facecolor": "#555555", "edgecolor": "#888888"}
         axis.text(math.cos(turn), math.sin(turn), name, bbox=box, **_DARK)
-    axis.set(xlim=(-1.4, 1.4), ylim=(-1.4, 1.4), aspect="equal", title=f"temperature {temperature:g}")
-    axis.legend(loc="center", fontsize=8)
+    axis.set(xlim=(-1.35, 1.35), ylim=(-1.35, 1.25), aspect="equal", title=f"temperature {temperature:g}")
+    axis.legend(loc="upper center", bbox_to_anchor=(0.5, 0.04), ncols=2, fontsize=8, frameon=False)
     axis.axis("off")
 
 
@@ -198,8 +198,8 @@ def plot_points(
     temperature: float = 0.5, # > 0
 ) -> Picture: # left: the circle; right: the factor of each anchor
     "Six points on a circle, where two losses push them, and the factor between the losses."
-    told, figure = point_losses(angles, temperature), Picture(figsize=(7, 3.5), layout="constrained")
-    circle, bars = figure.subplots(1, 2)
+    told, figure = point_losses(angles, temperature), Picture(figsize=(7.4, 3.8), layout="constrained")
+    circle, bars = figure.subplots(1, 2, width_ratios=(1.2, 1))
     _draw_circle(circle, np.deg2rad(np.asarray(angles, dtype=float)), temperature, told)
     bars.barh(POINTS, told["multiplier"], color="#888888")
     for row, factor in enumerate(told["multiplier"]):
@@ -216,7 +216,7 @@ def _draw_triangle(axis, p: np.ndarray, moves: np.ndarray) -> None:
     "The triangle, both views of each image, and an arrow at each."
     axis.plot(*CORNERS[[0, 1, 2, 0]].T, color="#888888", lw=1)
     for k, (x, y) in enumerate(CORNERS):
-        axis.text(x, y + (0.15 if k == 2 else -0.2), f"cluster {k}", ha="center", fontsize=8)
+        axis.text(x, y + (0.2 if k == 2 else -0.23), f"cluster {k}", ha="center", fontsize=8)
     places, longest = p @ CORNERS + _BESIDE, np.linalg.norm(moves @ CORNERS, axis=-1).max()
     for i, letter in enumerate(IMAGES):
         axis.plot(*places[:, i].T, "-", color="#888888", lw=1)
@@ -224,8 +224,8 @@ def _draw_triangle(axis, p: np.ndarray, moves: np.ndarray) -> None:
         axis.text(*places[0, i], letter, bbox={"boxstyle": "circle,pad=0.2", "facecolor": "#555555", "edgecolor": "none"}, **_DARK)
     if longest > 1e-9:
         arrows = 0.25 * (moves @ CORNERS).reshape(-1, 2) / longest
-        axis.quiver(*places.reshape(-1, 2).T, *arrows.T, angles="xy", scale_units="xy", scale=1, color=COLORS[3], width=0.008, zorder=3)
-    axis.set(xlim=(-0.25, 1.25), ylim=(-0.3, 1.15), aspect="equal")
+        axis.quiver(*places.reshape(-1, 2).T, *arrows.T, angles="xy", scale_units="xy", scale=1, color=COLORS[3], width=0.008)
+    axis.set(xlim=(-0.2, 1.2), ylim=(-0.28, 1.2), aspect="equal")
     axis.axis("off")
 
 
@@ -235,8 +235,8 @@ def plot_assignments(
 ) -> Picture: # left: the triangle; right: both tables
     "Six images between three clusters, where one of the losses pushes them, and what all of them say."
     p, told = torch.as_tensor(p, dtype=torch.float64), assignment_losses(p, loss.temperature)
-    moves, figure = pushes(p, loss), Picture(figsize=(7.5, 3.4), layout="constrained")
-    triangle, *tables = figure.subplots(1, 3, width_ratios=(2.2, 1, 1))
+    moves, figure = pushes(p, loss), Picture(figsize=(7.5, 3.9), layout="constrained")
+    triangle, *tables = figure.subplots(1, 3, width_ratios=(2.6, 1, 1))
     _draw_triangle(triangle, p.numpy(), moves.numpy())
     for view, table in enumerate(tables):
         table.imshow(p[view], cmap="Greys", vmin=0, vmax=1, aspect="auto")
@@ -244,7 +244,7 @@ def plot_assignments(
             table.text(k, i, f"{value:.2f}", **{**_DARK, "color": "white" if value > 0.5 else "black"})
         table.set(title=f"view {view + 1}", xticks=range(3), yticks=range(6), yticklabels=IMAGES, xlabel="cluster")
     name = f"{'rows' if loss.axis == 'sample' else 'columns'}, {'decoupled' if loss.decoupled else 'coupled'}{', with balance' if loss.balance else ''}"
-    triangle.set_title(f"arrows: {name}", fontsize=9)
+    triangle.set_title(f"arrows: {name}; the longest {moves.norm(dim=-1).max():.1g}", fontsize=9)
     said = (f"rows {told['sample_coupled']:.3f} coupled, {told['sample_decoupled']:.3f} decoupled; "
             f"columns {told['cluster_coupled']:.3f} coupled, {told['cluster_decoupled']:.3f} decoupled; balance {sum(told['balance']):.3f}")
     figure.suptitle(said, fontsize=8.5)
