@@ -225,7 +225,7 @@ def keyboard_in_the_triangle(page, root):
     appears(root, "Arrows: columns (clusters), decoupled, with balance")
     page.wait_for_function("([old]) => [...document.querySelectorAll('.dcacn-losslab-stage canvas')][1].toDataURL() !== old", arg=[rows], timeout=WAIT)
     before = ask(page, "w.losses")
-    root.get_by_role("button", name="Downhill: the loss of the arrows").click()
+    root.get_by_role("button", name="Downhill", exact=True).click()
     becomes(page, "w.losses['cluster_decoupled']", lambda value: value < before["cluster_decoupled"] - 0.05)
 
 
@@ -248,7 +248,7 @@ def examples(page, root):
 def looks(page, root, artifacts):
     "Narrow and dark, both pages: nothing sticks out, and the ink is light."
     page.evaluate("() => { document.querySelectorAll('.dcacn-place')[0].style.width = '400px'; }")
-    page.wait_for_function("() => [...document.querySelectorAll('.dcacn-losslab-stage')].every(e => e.getBoundingClientRect().width <= 400)", timeout=WAIT)
+    page.wait_for_function("() => [...document.querySelector('.dcacn-place').querySelectorAll('.dcacn-losslab-stage')].every(e => e.getBoundingClientRect().width <= 400)", timeout=WAIT)
     for name, button in {"assignments": "Six images, three clusters", "points": "Six points on a circle"}.items():
         root.get_by_role("button", name=button).click()
         becomes(page, "w.state.page", name)

@@ -166,7 +166,7 @@ def descend_assignments(
 
 # %% ../../nbs/790_loss_lab.ipynb #79000014
 _STYLE = {"coupled": ("InfoNCE", COLORS[0], "-", 1.14), "decoupled": ("decoupled", COLORS[3], "--", 0.86)}  # name, colour, dashes, radius of the arrows
-_ARC = 0.7  # radians of arrow for a slope of 1 / temperature
+_ARC = 0.55  # radians of arrow for a slope of 1 / temperature
 _DARK = {"color": "white", "fontsize": 8, "ha": "center", "va": "center", "gid": OWN_COLOR}
 CORNERS = np.array([[0.0, 0.0], [1.0, 0.0], [0.5, math.sqrt(0.75)]])  # of the triangle
 _BESIDE = 0.07 * np.array([[math.cos(i * math.pi / 3), math.sin(i * math.pi / 3)] for i in range(6)])  # each letter beside its place, so that none covers another
@@ -269,7 +269,7 @@ WORDS = {  # key -> (English, Chinese)
     "slope_coupled": ("slope, InfoNCE", "斜率，InfoNCE"), "slope_decoupled": ("slope, decoupled", "斜率，解耦"),
     "multiplier_says": ("q₊: share of the positive in the softmax. InfoNCE's gradient is the decoupled one, anchor by anchor, times 1 − q₊. Slope: per radian.",
                         "q₊：正样本在 softmax 中所占的份额。逐锚点看，InfoNCE 的梯度等于解耦梯度乘以 1 − q₊。斜率：每弧度。"),
-    "downhill_coupled": ("Downhill: InfoNCE", "下降：InfoNCE"), "downhill_decoupled": ("Downhill: decoupled", "下降：解耦"), "downhill": ("Downhill: the loss of the arrows", "沿箭头所示损失下降"),
+    "downhill_coupled": ("Downhill: InfoNCE", "下降：InfoNCE"), "downhill_decoupled": ("Downhill: decoupled", "下降：解耦"), "downhill": ("Downhill", "下降"),
     "triangle": ("Triangle of three clusters with six images in two views", "三个簇构成的三角形，六幅图像各两个视图"),
     "hint_assignments": ("Drag an image; or choose one with Tab and move it with the arrow keys (Shift: in small steps). Round: view 1, square: view 2. Each stands a little beside its place, so that none covers another.",
                          "拖动图像；或用 Tab 选择，再用方向键移动（按住 Shift 为小步）。圆形：视图 1，方形：视图 2。各点略偏离其真实位置，以免相互遮挡。"),

@@ -3,11 +3,11 @@
 
 const LOSSLAB_FORMS = {coupled: {color: "#0072B2", dash: [], side: 1}, decoupled: {color: "#D55E00", dash: [5, 3], side: -1}}; // side: outside or inside the circle
 const LOSSLAB_RADIUS = 0.36; // of the circle
-const LOSSLAB_ARC = 0.7; // radians of arrow for a slope of 1 / temperature
-const LOSSLAB_CORNERS = [[0.15, 0.8], [0.85, 0.8], [0.5, 0.8 - 0.35 * Math.sqrt(3)]];
+const LOSSLAB_ARC = 0.55; // radians of arrow for a slope of 1 / temperature
+const LOSSLAB_CORNERS = [[0.17, 0.8], [0.83, 0.8], [0.5, 0.8 - 0.33 * Math.sqrt(3)]];
 const LOSSLAB_POINTS = ["A1", "B1", "C1", "A2", "B2", "C2"], LOSSLAB_IMAGES = ["A", "B", "C", "D", "E", "F"];
 const LOSSLAB_EXAMPLES = ["balanced", "collapsed", "exact", "uniform"];
-const losslabBeside = i => [24 * Math.cos(i * Math.PI / 3), -24 * Math.sin(i * Math.PI / 3)]; // pixels by which image i stands beside its place
+const losslabBeside = i => [25 * Math.cos(i * Math.PI / 3), -25 * Math.sin(i * Math.PI / 3)]; // pixels by which image i stands beside its place
 const losslabPercent = share => `${Math.round(100 * share)} %`;
 const losslabFixed = x => x.toFixed(3).replace("-", "−");
 
@@ -203,7 +203,7 @@ function losslabTriangle(context, width, height, colours, state, t) {
   context.strokeStyle = context.fillStyle = LOSSLAB_FORMS.decoupled.color;
   context.lineWidth = 2.5;
   moves.forEach((view, v) => view.forEach(([dx, dy], i) => {
-    const [x, y] = places[v][i], scale = 0.16 * width / longest, start = v ? 15 : 11, length = Math.hypot(dx, dy), angle = Math.atan2(dy, dx);
+    const [x, y] = places[v][i], scale = 0.13 * width / longest, start = v ? 14 : 11, length = Math.hypot(dx, dy), angle = Math.atan2(dy, dx);
     if (length * scale < 1.5) return;
     const from = [x + start * Math.cos(angle), y + start * Math.sin(angle)], end = [from[0] + dx * scale, from[1] + dy * scale]; // from the rim of the handle
     context.setLineDash(v ? [5, 3] : []);
@@ -230,7 +230,7 @@ function losslabMatrix(t) { // both tables of p in one, with the shares of the c
 }
 
 function losslabLosses(t) {
-  const table = losslabTable(t("losses"), ["", t("coupled"), t("decoupled"), t("coupled"), t("decoupled")], [t("sample"), t("cluster_axis")]), balance = h("p", {class: "dcacn-note"});
+  const table = losslabTable(t("losses"), ["", t("coupled"), t("decoupled"), t("coupled"), t("decoupled")], [t("by_rows"), t("by_columns")]), balance = h("p", {class: "dcacn-note"});
   table.node.querySelector("thead").prepend(h("tr", {}, h("td"), ["alone", "balance"].map(key => h("th", {scope: "colgroup", colspan: 2}, t(key)))));
   return {node: h("div", {}, table.node, h("p", {class: "dcacn-note"}, t("chosen")), balance), fill(told) {
     const added = told.balance[0] + told.balance[1];
