@@ -198,13 +198,13 @@ def plot_points(
     temperature: float = 0.5, # > 0
 ) -> Picture: # left: the circle; right: the factor of each anchor
     "Six points on a circle, where two losses push them, and the factor between the losses."
-    told, figure = point_losses(angles, temperature), Picture(figsize=(7.4, 3.8), layout="constrained")
+    told, figure = point_losses(angles, temperature), Picture(figsize=(6, 3.1), layout="constrained")
     circle, bars = figure.subplots(1, 2, width_ratios=(1.2, 1))
     _draw_circle(circle, np.deg2rad(np.asarray(angles, dtype=float)), temperature, told)
     bars.barh(POINTS, told["multiplier"], color="#888888")
     for row, factor in enumerate(told["multiplier"]):
         bars.text(factor + 0.02, row, f"{factor:.3g}", va="center", fontsize=8)
-    bars.set(xlim=(0, 1.2), title="1 − share of the positive")
+    bars.set(xlim=(0, 1.2), xticks=(0, 0.5, 1), title="1 − share of the positive")
     bars.invert_yaxis()
     factors = ", ".join(f"{name} {factor:.2g}" for name, factor in zip(POINTS, told["multiplier"]))
     figure.alt = (f"Six points on a circle at {', '.join(f'{name} {angle:.0f}°' for name, angle in zip(POINTS, angles))}, temperature {temperature:g}: "
@@ -235,19 +235,19 @@ def plot_assignments(
 ) -> Picture: # left: the triangle; right: both tables
     "Six images between three clusters, where one of the losses pushes them, and what all of them say."
     p, told = torch.as_tensor(p, dtype=torch.float64), assignment_losses(p, loss.temperature)
-    moves, figure = pushes(p, loss), Picture(figsize=(7.5, 3.9), layout="constrained")
+    moves, figure = pushes(p, loss), Picture(figsize=(6.4, 3.3), layout="constrained")
     triangle, *tables = figure.subplots(1, 3, width_ratios=(2.6, 1, 1))
     _draw_triangle(triangle, p.numpy(), moves.numpy())
     for view, table in enumerate(tables):
-        table.imshow(p[view], cmap="Greys", vmin=0, vmax=1, aspect="auto")
+        table.imshow(p[view].numpy(), cmap="Greys", vmin=0, vmax=1, aspect="auto")
         for (i, k), value in np.ndenumerate(p[view].numpy()):
             table.text(k, i, f"{value:.2f}", **{**_DARK, "color": "white" if value > 0.5 else "black"})
         table.set(title=f"view {view + 1}", xticks=range(3), yticks=range(6), yticklabels=IMAGES, xlabel="cluster")
     name = f"{'rows' if loss.axis == 'sample' else 'columns'}, {'decoupled' if loss.decoupled else 'coupled'}{', with balance' if loss.balance else ''}"
-    triangle.set_title(f"arrows: {name}; the longest {moves.norm(dim=-1).max():.1g}", fontsize=9)
+    triangle.set_title(f"arrows: {name};\nthe longest is {moves.norm(dim=-1).max():.1g}", fontsize=8)
     said = (f"rows {told['sample_coupled']:.3f} coupled, {told['sample_decoupled']:.3f} decoupled; "
             f"columns {told['cluster_coupled']:.3f} coupled, {told['cluster_decoupled']:.3f} decoupled; balance {sum(told['balance']):.3f}")
-    figure.suptitle(said, fontsize=8.5)
+    figure.suptitle(said, fontsize=7.5)
     figure.alt = f"Six images between three clusters, two views, temperature {loss.temperature:g}: {said}. Arrows of: {name}."
     return figure
 

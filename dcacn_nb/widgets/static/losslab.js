@@ -259,7 +259,7 @@ function losslabExamples(t, asker) {
 }
 
 function losslabChoices(t, asker) {
-  const axis = choice({label: t("loss_of_arrows"), options: [["sample", t("sample")], ["cluster", t("cluster_axis")]], value: "sample", onchange: axis => asker.ask({axis})});
+  const axis = choice({label: t("loss_of_arrows"), options: [["sample", t("by_rows")], ["cluster", t("by_columns")]], value: "sample", onchange: axis => asker.ask({axis})});
   const form = choice({label: t("form"), options: [["coupled", t("coupled")], ["decoupled", t("decoupled")]], value: "decoupled", onchange: form => asker.ask({decoupled: form === "decoupled"})});
   const balance = tick({label: t("balance"), checked: false, onchange: balance => asker.ask({balance})});
   const heat = slider({label: t("temperature"), min: 0.1, max: 2, step: 0.05, value: 1, show: brief, oninput: cluster_temperature => asker.ask({cluster_temperature})});
