@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['cc']
 
-# %% ../../nbs/67_cc.ipynb #221b0540
+# %% ../../nbs/67_cc.ipynb #ebc4e430
 from dataclasses import replace
 from functools import partial
 
@@ -13,7 +13,7 @@ from ..config import TrainConfig
 from ..core import check_in
 from ..steps import Method
 
-# %% ../../nbs/67_cc.ipynb #4fb58dd0
+# %% ../../nbs/67_cc.ipynb #429fe26c
 def _settings(config: TrainConfig, strong: bool) -> TrainConfig:
     "DCACN without its changes to CC: two crops, no attention, coupled losses, columns, balance."
     config = replace(config, n_local=0, attention=False, decoupled_instance=False, decoupled_cluster=False,

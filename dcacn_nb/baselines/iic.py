@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['joint_assignments', 'information_loss', 'SubHeadNet', 'iic']
 
-# %% ../../nbs/64_iic.ipynb #de40d135
+# %% ../../nbs/64_iic.ipynb #7f79f031
 from dataclasses import replace
 from functools import partial
 
@@ -18,7 +18,7 @@ from ..core import check_float, check_in, check_int, generator
 from ..model import Outputs
 from ..steps import Method, TrainState, autocast
 
-# %% ../../nbs/64_iic.ipynb #a378216a
+# %% ../../nbs/64_iic.ipynb #02f90a47
 def joint_assignments(
     p1: Tensor, # (...,B,K) soft assignments of view 1, rows sum to 1
     p2: Tensor, # (...,B,K) soft assignments of view 2 of the same images
@@ -43,7 +43,7 @@ def information_loss(
     marginals = log(joint.sum(-1, keepdim=True)) + log(joint.sum(-2, keepdim=True))
     return -(joint * (log(joint) - weight * marginals)).sum((-2, -1))
 
-# %% ../../nbs/64_iic.ipynb #010ce216
+# %% ../../nbs/64_iic.ipynb #d71bc07a
 class SubHeadNet(nn.Module):
     "A backbone with several linear sub-heads, and as many for over-clusters; the one of lowest running loss answers (Ji et al. 2019)."
     def __init__(
@@ -92,7 +92,7 @@ class SubHeadNet(nn.Module):
         p = self._assign(h, self.cluster_heads).index_select(0, self.running_loss.argmin()[None])[0]
         return Outputs(h, F.normalize(h.to(p.dtype), dim=1), p)
 
-# %% ../../nbs/64_iic.ipynb #b3beb5bf
+# %% ../../nbs/64_iic.ipynb #995e10d3
 def _settings(config: TrainConfig) -> TrainConfig:
     "Two global crops, and an encoder without attention."
     return replace(config, n_local=0, attention=False)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['cluster_cosines', 'partition_loss', 'pica']
 
-# %% ../../nbs/66_pica.ipynb #ae8ad58d
+# %% ../../nbs/66_pica.ipynb #fdd68cb6
 from dataclasses import replace
 from functools import partial
 
@@ -18,7 +18,7 @@ from ..core import check_float
 from ..losses import balance_penalty
 from ..steps import Method, TrainState, autocast
 
-# %% ../../nbs/66_pica.ipynb #d5d098f3
+# %% ../../nbs/66_pica.ipynb #7099b560
 def cluster_cosines(
     p1: Tensor, # (B,K) soft assignments of view 1, rows sum to 1
     p2: Tensor, # (B,K) soft assignments of view 2 of the same images
@@ -41,7 +41,7 @@ def partition_loss(
     balance = balance_penalty(p1)
     return {"total": cluster + weight * balance, "cluster": cluster, "balance": balance}
 
-# %% ../../nbs/66_pica.ipynb #00b8a397
+# %% ../../nbs/66_pica.ipynb #3f04eaa4
 def _settings(config: TrainConfig) -> TrainConfig:
     "Two global crops, and an encoder without attention."
     return replace(config, n_local=0, attention=False)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['neighbour_loss', 'selflabel_loss', 'nearest', 'phases', 'scan']
 
-# %% ../../nbs/69_scan.ipynb #07ea31e6
+# %% ../../nbs/69_scan.ipynb #719f8a48
 import math
 from collections.abc import Iterator
 from dataclasses import replace
@@ -20,7 +20,7 @@ from ..data import fetch
 from ..losses import balance_penalty, multicrop_instance_loss
 from ..steps import Method, TrainState, autocast, device_of, encode_steps, learning_rate
 
-# %% ../../nbs/69_scan.ipynb #ff69589b
+# %% ../../nbs/69_scan.ipynb #e862a916
 def neighbour_loss(
     p: Tensor, # (B,K) soft assignments of the images, rows sum to 1
     p_neighbour: Tensor, # (B,K) of a neighbour of each
@@ -52,7 +52,7 @@ def selflabel_loss(
     loss = (weight * wrong).sum() / weight.sum().clamp_min(1)
     return {"total": loss, "selflabel": loss, "sure": sure.mean()}
 
-# %% ../../nbs/69_scan.ipynb #056298c6
+# %% ../../nbs/69_scan.ipynb #9c0b802f
 def nearest(
     z: Tensor, # (N,P) unit rows
     rows: Tensor, # (n,) the images asked for
@@ -64,7 +64,7 @@ def nearest(
     cosines[torch.arange(len(rows), device=z.device), rows] = -torch.inf
     return cosines.topk(k, dim=1).indices
 
-# %% ../../nbs/69_scan.ipynb #428a39ab
+# %% ../../nbs/69_scan.ipynb #fb749f37
 def phases(
     epochs: int, # the whole budget
     pretrain: float, # share of it for contrastive learning
@@ -80,11 +80,12 @@ def _settings(config: TrainConfig) -> TrainConfig:
     return replace(config, n_local=1, local_size=config.global_size, local_scale=config.global_scale, attention=False, decoupled_instance=False)
 
 
-def _schedule(step: int, steps_per_epoch: int, config: TrainConfig, *, pretrain: float, selflabel: float) -> float:
-    "The learning rate rises and falls anew in each of the three steps."
+def _schedule(step: int, steps_per_epoch: int, config: TrainConfig, *, pretrain: float, selflabel: float, selflabel_lr: float) -> float:
+    "The learning rate rises and falls anew in each of the three steps, and stays lower in the last."
     ends = (0, *phases(config.epochs, pretrain, selflabel), config.epochs)
     start, end = next((a, b) for a, b in zip(ends, ends[1:]) if step < b * steps_per_epoch)
-    return learning_rate(step - start * steps_per_epoch, steps_per_epoch, replace(config, epochs=end - start))
+    share = selflabel_lr if start == ends[2] else 1.0
+    return share * learning_rate(step - start * steps_per_epoch, steps_per_epoch, replace(config, epochs=end - start))
 
 
 def _refit(state: TrainState, store, views, epoch: int, *, pretrain: float, selflabel: float, neighbours: int) -> "Iterator[None]":
@@ -134,21 +135,24 @@ def _loss(state: TrainState, images, views, draws, chosen, instance_only: bool, 
         _, p = state.model([crops.global_crops[:1], crops.local_crops])
     return selflabel_loss(p[0], p[1], threshold)
 
-# %% ../../nbs/69_scan.ipynb #0c0c2da7
+# %% ../../nbs/69_scan.ipynb #5c427abe
 def scan(
     pretrain: float = 0.5, # share of the epochs for contrastive learning, >= 0
     selflabel: float = 0.2, # share of the epochs for self-labelling, >= 0; with pretrain less than 1
     neighbours: int = 20, # nearest neighbours that one is drawn from, 1 to the number of images - 1
     entropy_weight: float = 5.0, # lambda >= 0, of the balance term while clustering
     threshold: float = 0.99, # certainty from which an image becomes a label, 0 to 1
+    selflabel_lr: float = 0.1, # learning rate of self-labelling, > 0, as a share of that of the other steps
 ) -> Method:
     "SCAN (Van Gansbeke et al. 2020) in one budget: contrastive features, neighbours in one cluster, self-labelling."
     check_int("neighbours", neighbours, low=1)
     for name, value, high in (("pretrain", pretrain, 1), ("selflabel", selflabel, 1), ("entropy_weight", entropy_weight, None), ("threshold", threshold, 1)):
         check_float(name, value, low=0, high=high)
+    check_float("selflabel_lr", selflabel_lr, low=0, open_low=True)
     if pretrain + selflabel >= 1:
         raise ValueError(f"pretrain + selflabel must be < 1, so that clustering gets a share, got {pretrain} + {selflabel}")
-    options = dict(pretrain=pretrain, selflabel=selflabel, neighbours=neighbours, entropy_weight=entropy_weight, threshold=threshold)
+    options = dict(pretrain=pretrain, selflabel=selflabel, neighbours=neighbours, entropy_weight=entropy_weight, threshold=threshold,
+                   selflabel_lr=selflabel_lr)
     shares = dict(pretrain=pretrain, selflabel=selflabel)
     return Method("scan", options, _settings, loss=partial(_loss, **shares, entropy_weight=entropy_weight, threshold=threshold),
-                  refit=partial(_refit, **shares, neighbours=neighbours), schedule=partial(_schedule, **shares))
+                  refit=partial(_refit, **shares, neighbours=neighbours), schedule=partial(_schedule, **shares, selflabel_lr=selflabel_lr))

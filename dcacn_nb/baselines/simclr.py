@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['ContrastNet', 'simclr']
 
-# %% ../../nbs/68_simclr.ipynb #7c93a681
+# %% ../../nbs/68_simclr.ipynb #1fffbb72
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -21,7 +21,7 @@ from ..losses import multicrop_instance_loss
 from ..model import ClusterNet, Outputs
 from ..steps import Method, TrainState, autocast, encode_steps
 
-# %% ../../nbs/68_simclr.ipynb #fab8ea73
+# %% ../../nbs/68_simclr.ipynb #e4e98b9d
 class ContrastNet(nn.Module):
     "Encoder and instance head, and centres among the unit-length features in the place of a cluster head."
     def __init__(
@@ -43,7 +43,7 @@ class ContrastNet(nn.Module):
         with torch.autocast(h.device.type, enabled=False):  # distances in bfloat16 would be too coarse
             return Outputs(h, z, self.head(F.normalize(h, dim=1)))
 
-# %% ../../nbs/68_simclr.ipynb #ff3fabff
+# %% ../../nbs/68_simclr.ipynb #022c65ed
 def _settings(config: TrainConfig, decoupled: bool) -> TrainConfig:
     "Two global crops, no attention, and the form of the contrast."
     return replace(config, n_local=0, attention=False, decoupled_instance=decoupled)
