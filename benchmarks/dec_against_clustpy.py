@@ -35,10 +35,9 @@ def theirs(images, seed: int, args):
     from clustpy.deep import DEC
     from clustpy.deep.neural_networks import FeedforwardAutoencoder
     pixels = images.images.flatten(1).numpy().astype("float32") / 255
-    torch.manual_seed(seed)
-    network = FeedforwardAutoencoder([pixels.shape[1], *WIDTHS], activation_fn=torch.nn.ReLU)
+    network = FeedforwardAutoencoder([pixels.shape[1], *WIDTHS], activation_fn=torch.nn.ReLU, random_state=seed)
     found = DEC(len(images.class_names), batch_size=args.batch_size, pretrain_optimizer_params={"lr": 1e-3}, clustering_optimizer_params={"lr": 1e-4},
-                pretrain_epochs=args.pretrain_epochs, clustering_epochs=args.epochs - args.pretrain_epochs, neural_network=network,
+                pretrain_epochs=args.pretrain_epochs, clustering_epochs=args.epochs - args.pretrain_epochs, ssl_loss_fn=torch.nn.MSELoss(), neural_network=network,
                 embedding_size=WIDTHS[-1], initial_clustering_params={"n_init": RESTARTS}, device=torch.device("cpu"), random_state=seed).fit(pixels)
     return found.dec_labels_
 

@@ -6,7 +6,7 @@
 __all__ = ['squared_distances', 'student_t', 'target_distribution', 'kl_clustering', 'fit_centres', 'fit_mixture', 'CentreHead',
            'GaussianHead', 'Centred', 'is_due']
 
-# %% ../nbs/33_centres.ipynb #4634e3e3
+# %% ../nbs/33_centres.ipynb #fe673f30
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from .core import check_float, check_int
 from .model import Outputs
 
-# %% ../nbs/33_centres.ipynb #e5f1875b
+# %% ../nbs/33_centres.ipynb #6f7f4a02
 def squared_distances(
     h: Tensor, # (B,D) features
     centres: Tensor, # (K,D)
@@ -58,7 +58,7 @@ def kl_clustering(
         raise ValueError(f"p and q must have the same shape (B,K), got {tuple(p.shape)} and {tuple(q.shape)}")
     return (torch.xlogy(p, p) - p * q.clamp_min(torch.finfo(q.dtype).tiny).log()).sum(1).mean()
 
-# %% ../nbs/33_centres.ipynb #37094830
+# %% ../nbs/33_centres.ipynb #4d76c06b
 _SEEDS = 2**32  # NumPy's older generators, which scikit-learn uses, take no larger seeds
 
 
@@ -96,7 +96,7 @@ def fit_mixture(
     with threadpool_limits(1):
         return GaussianMixture(n_clusters, **knobs).fit(_features(h, n_clusters).astype(np.float64))
 
-# %% ../nbs/33_centres.ipynb #492dca88
+# %% ../nbs/33_centres.ipynb #0257686f
 class CentreHead(nn.Module):
     "Assignments by the distance to centres: by Student's t, or hard as in K-Means."
     def __init__(
@@ -176,7 +176,7 @@ class Centred(nn.Module):
         with torch.autocast(h.device.type, enabled=False):  # distances in bfloat16 would be too coarse
             return Outputs(h, F.normalize(h, dim=1), self.head(h))
 
-# %% ../nbs/33_centres.ipynb #bc3a9bea
+# %% ../nbs/33_centres.ipynb #7217d558
 def is_due(
     epoch: int, # epochs done, 0 at the start
     epochs: int, # epochs in all

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['RESTARTS', 'reconstruction', 'ae']
 
-# %% ../../nbs/61_ae.ipynb #1c135bba
+# %% ../../nbs/61_ae.ipynb #1ae949ca
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -19,7 +19,7 @@ from ..config import TrainConfig
 from ..core import check_float, check_in, check_int
 from ..steps import Method, TrainState, autocast, encode_steps
 
-# %% ../../nbs/61_ae.ipynb #b6897b33
+# %% ../../nbs/61_ae.ipynb #6177efad
 def reconstruction(
     state: TrainState, # its model's encoder is an auto-encoder
     images: Tensor, # (B,C,H,W) uint8, on the model's device
@@ -51,7 +51,8 @@ def ae(
     starts = RESTARTS[check_in("clusterer", clusterer, tuple(RESTARTS))] if restarts is None else check_int("restarts", restarts, low=1)
     options = dict(kind=kind, clusterer=clusterer, restarts=starts, lr=check_float("lr", lr, low=0, open_low=True), widths=list(widths))
     network = partial(_network, kind=kind, clusterer=clusterer, widths=widths)
-    return Method("ae", options, partial(_settings, lr=lr), network, reconstruction, partial(_refit, restarts=starts))
+    return Method("ae", options, partial(_settings, lr=lr), network, reconstruction, partial(_refit, restarts=starts),
+                  passes=lambda config: 1)
 
 
 def _settings(config: TrainConfig, lr: float) -> TrainConfig:

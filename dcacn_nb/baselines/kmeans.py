@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Pixels', 'inertia', 'kmeans']
 
-# %% ../../nbs/60_kmeans.ipynb #8cb46cee
+# %% ../../nbs/60_kmeans.ipynb #ea89a588
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -17,7 +17,7 @@ from ..config import TrainConfig
 from ..core import check_int
 from ..steps import Method, TrainState, encode_steps
 
-# %% ../../nbs/60_kmeans.ipynb #9bc3ec71
+# %% ../../nbs/60_kmeans.ipynb #37eeb936
 class Pixels(nn.Module):
     "The pixels themselves as features."
     def encode(
@@ -63,4 +63,4 @@ def kmeans(
             pixels, = yield from encode_steps(state.model, state.config, store, views.plain, ("h",))
             state.model.head.fit(pixels, state.config.seed, n_init)
 
-    return Method("kmeans", {"n_init": n_init}, settings, network, inertia, refit)
+    return Method("kmeans", {"n_init": n_init}, settings, network, inertia, refit, passes=lambda config: 1)

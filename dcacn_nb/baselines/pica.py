@@ -51,8 +51,9 @@ def _loss(state: TrainState, images, views, draws, chosen, instance_only: bool, 
     "The loss of two global crops; images outside the clustering teach nothing."
     if instance_only:
         return {"total": torch.zeros((), device=images.device)}
+    crops = views(images, draws).global_crops
     with autocast(state.config, images.device):
-        _, p = state.model([views(images, draws).global_crops])
+        _, p = state.model([crops])
     return partition_loss(p[0], p[1], weight)
 
 

@@ -103,8 +103,9 @@ def _refit(state: TrainState, store, views, epoch: int, *, pretrain: float, self
 
 def _contrast(state: TrainState, images, views, draws) -> "dict[str, Tensor]":
     "The first step: the instance loss of two global crops."
+    crops = views(images, draws).global_crops
     with autocast(state.config, images.device):
-        z, _ = state.model([views(images, draws).global_crops])
+        z, _ = state.model([crops])
     loss = multicrop_instance_loss(z, 2, state.config.instance_temperature, state.config.decoupled_instance)
     return {"total": loss, "instance": loss}
 
