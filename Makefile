@@ -5,8 +5,8 @@ META := settings.ini setup.py pyproject.toml
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-input
 # Two processor threads unless told otherwise.
 export OMP_NUM_THREADS ?= 2
-# Beside a browser, idle threads had better sleep; alone, that would halve the speed of training (small batches, many short waits).
-lab test: export OMP_WAIT_POLICY ?= PASSIVE
+# Beside a browser, threads that wait had better sleep, but not at once: training has many waits that end within a moment.
+lab test: export GOMP_SPINCOUNT ?= 30000
 ROOT_FLAG := $(shell [ "$$(id -u)" = 0 ] && echo --allow-root)
 
 .PHONY: help demo lab test export readme fresh clean

@@ -3,7 +3,7 @@ import os
 import tempfile
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("GOMP_SPINCOUNT", "30000")
 os.environ["MPLBACKEND"] = "Agg"
 os.environ["DCACN_QUICK"] = "1"  # epochs of the tutorials' long runs; at full length they are run by hand
 if "DCACN_CACHE" not in os.environ:
