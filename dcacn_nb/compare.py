@@ -9,6 +9,7 @@ __all__ = ['log', 'BUDGETS', 'FACTORS', 'NONE_OF_THE_THREE', 'COLUMNS', 'Cell', 
 
 # %% ../nbs/65_compare.ipynb #65c00004
 import dataclasses
+import importlib.util
 import itertools
 import json
 import logging
@@ -217,6 +218,8 @@ def run_grid(
     folder = Path(folder)
     if notebook is not None and not Path(notebook).is_file():
         raise FileNotFoundError(f"notebook must be a notebook's path, got {str(notebook)!r}, which is not there")
+    if notebook is not None and importlib.util.find_spec("papermill") is None:
+        raise ModuleNotFoundError("notebook needs papermill, which is not installed: pip install 'dcacn_nb[lab]'")
     folder.mkdir(parents=True, exist_ok=True)
     _open_grid(folder, _about_grid(images, budget))
     for cell in cells:
