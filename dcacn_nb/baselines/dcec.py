@@ -35,7 +35,8 @@ def dcec(
         check_float(name, value, low=0, open_low=True)
     options = dict(pretrain=pretrain, cluster_weight=cluster_weight, alpha=alpha, restarts=restarts, lr=lr)
     return Method("dcec", options, partial(_settings, lr=lr), partial(_network, alpha=alpha),
-                  partial(_loss, pretrain=pretrain, cluster_weight=cluster_weight), partial(_refit, pretrain=pretrain, restarts=restarts))
+                  partial(_loss, pretrain=pretrain, cluster_weight=cluster_weight), partial(_refit, pretrain=pretrain, restarts=restarts),
+                  passes=lambda config: 1)  # the look at all images between epochs trains nothing
 
 
 def _settings(config: TrainConfig, lr: float) -> TrainConfig:

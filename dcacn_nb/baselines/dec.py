@@ -35,7 +35,8 @@ def dec(
         check_float(name, value, low=0, open_low=True)
     options = dict(pretrain=pretrain, alpha=alpha, restarts=restarts, lr=lr, clustering_lr=clustering_lr, widths=list(widths))
     return Method("dec", options, partial(_settings, lr=lr), partial(_network, alpha=alpha, widths=widths), partial(_loss, pretrain=pretrain),
-                  partial(_refit, pretrain=pretrain, restarts=restarts), partial(_rate, pretrain=pretrain, clustering_lr=clustering_lr))
+                  partial(_refit, pretrain=pretrain, restarts=restarts), partial(_rate, pretrain=pretrain, clustering_lr=clustering_lr),
+                  passes=lambda config: 1)  # the look at all images between epochs trains nothing
 
 
 def _settings(config: TrainConfig, lr: float) -> TrainConfig:

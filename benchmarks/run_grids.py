@@ -1,0 +1,67 @@
+"""Run every method, and DCACN's one-at-a-time ablation, on one source over several seeds, each run seeing each image equally often; write one CSV row a run.
+
+Both tables come from one folder, so that the default DCACN is trained once. May be stopped and called again, and called in several processes at once.
+Labels score the evaluations and are used for nothing else; the last epoch is what is written.
+Example: python benchmarks/run_grids.py digits --seeds 0-4 --views 40 --run-dir runs/digits-40 --output nbs/results/digits_40_views.csv
+"""
+import argparse
+from pathlib import Path
+
+from dcacn_nb.cli_grids import parse_seeds
+from dcacn_nb.compare import collect, failures, finished, make_grid, one_at_a_time, run_grid
+from dcacn_nb.data import load_images
+
+METHODS = ("kmeans", "ae", "dec", "dcec", "iic", "pica", "simclr", "cc", "scan", "dcacn")
+CODES = {"stacked, gmm": {"ae.clusterer": "gmm"}, "convolutional, kmeans": {"ae.kind": "convolutional"},
+         "convolutional, gmm": {"ae.kind": "convolutional", "ae.clusterer": "gmm"}}
+
+
+def grid(images, seeds: list, views: float, methods: "tuple[str, ...]", ablation: bool) -> list:
+    "All cells, seed by seed: methods with their defaults, the other auto-encoders, the ablation."
+    cells, knobs = [], dict(budget="images", amount=views)
+    for seed in seeds:
+        cells += make_grid(images, len(images.class_names), methods, seeds=[seed], **knobs)
+        if "ae" in methods:
+            cells += make_grid(images, len(images.class_names), ["ae"], CODES, [seed], **knobs)
+        if ablation:
+            cells += [cell for cell in make_grid(images, len(images.class_names), ["dcacn"], one_at_a_time(), [seed], **knobs)
+                      if cell.setting != "default" or "dcacn" not in methods]
+    return cells
+
+
+def announce(cell) -> list:
+    "Say which run comes next; nothing watches it."
+    print(cell.folder.as_posix(), f"{cell.config.epochs} epochs", flush=True)
+    return []
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("source")
+    parser.add_argument("--root", default="data")
+    parser.add_argument("--limit", type=int)
+    parser.add_argument("--seeds", type=parse_seeds, default=[0])
+    parser.add_argument("--views", type=float, default=40, help="how often a run shows each image to its network, all views counted")
+    parser.add_argument("--methods", type=lambda text: tuple(text.split(",")), default=METHODS)
+    parser.add_argument("--no-ablation", dest="ablation", action="store_false")
+    parser.add_argument("--run-dir", type=Path, required=True)
+    parser.add_argument("--output", help="CSV; written at the end")
+    args = parser.parse_args()
+    images = load_images(args.source, root=args.root, limit=args.limit)
+    cells = grid(images, args.seeds, args.views, args.methods, args.ablation)
+    missing = sum(not finished(args.run_dir / cell.folder) for cell in cells)
+    print(f"{len(cells)} runs, {missing} to do", flush=True)
+    run_grid(cells, images, args.run_dir, labels=images.labels, budget=f"{args.views:g} views of each image", observers=announce)
+    for path, error in failures(args.run_dir).items():
+        print("failed:", path, error)
+    if args.output:
+        wanted = {(cell.method.name, cell.setting) for cell in cells}
+        table = collect(args.run_dir)
+        table = table[[pair in wanted for pair in zip(table.method, table.setting)]]
+        Path(args.output).parent.mkdir(parents=True, exist_ok=True)
+        table.to_csv(args.output, index=False, float_format="%.6g")
+        print(f"{len(table)} rows in {args.output}")
+
+
+if __name__ == "__main__":
+    main()
