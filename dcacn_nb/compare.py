@@ -42,6 +42,7 @@ class Cell:
     method: Method  # as find_method gives it, or one of your own
     setting: str  # what the setting is called; "default" for none
     config: TrainConfig  # every setting, the method's own ones applied, seed and epochs included
+    timed: bool = False  # whether the epochs come from a timing, which another day would give otherwise
 
     @property
     def folder(self) -> Path:
@@ -89,11 +90,10 @@ def seconds_an_epoch(
     cell: Cell, # what to time
     images, # (N,C,H,W) uint8 tensor
 ) -> float: # seconds of one epoch's steps, its evaluation not counted
-    "Time one epoch of a cell, after a first step that warms up."
-    config = dataclasses.replace(cell.config, epochs=1, log_every=1, eval_every=1, snapshot_every=0)
-    events = [event for event in train(cell.method.network(config), images, config, method=cell.method) if event is not None]
-    done = [event for event in events if isinstance(event, EpochDone)]
-    return done[0].seconds
+    "Time a run of two epochs: of a method with phases, one of each of the first two."
+    config = cell.method.settings(dataclasses.replace(cell.config, epochs=2, log_every=1, eval_every=2, snapshot_every=0))
+    done = [event for event in train(cell.method.network(config), images, config, method=cell.method) if isinstance(event, EpochDone)]
+    return sum(event.seconds for event in done) / len(done)
 
 
 def under_budget(
@@ -105,7 +105,12 @@ def under_budget(
     "The cell with as many epochs as the budget allows."
     check_in("budget", kind, BUDGETS)
     each = {"epochs": lambda: 1, "images": lambda: cell.method.passes(cell.config), "seconds": lambda: seconds_an_epoch(cell, images)}[kind]()
-    return dataclasses.replace(cell, config=cell.method.settings(dataclasses.replace(cell.config, epochs=max(1, round(amount / each)))))
+    return _with_epochs(dataclasses.replace(cell, timed=kind == "seconds"), max(1, round(amount / each)))
+
+
+def _with_epochs(cell: Cell, epochs: int) -> Cell:
+    "The cell with another number of epochs."
+    return dataclasses.replace(cell, config=cell.method.settings(dataclasses.replace(cell.config, epochs=epochs)))
 
 
 def make_grid(
@@ -133,7 +138,7 @@ def make_grid(
         cell = make_cell(images, n_clusters, method, changes, seed, label=label, upright=upright, **base)
         if cell.folder.parent not in epochs:  # the same for all seeds of a setting: one timing
             epochs[cell.folder.parent] = under_budget(cell, budget, amount, tensor).config.epochs
-        cells.append(dataclasses.replace(cell, config=cell.method.settings(dataclasses.replace(cell.config, epochs=epochs[cell.folder.parent]))))
+        cells.append(_with_epochs(dataclasses.replace(cell, timed=budget == "seconds"), epochs[cell.folder.parent]))
     return cells
 
 # %% ../nbs/65_compare.ipynb #65c00010
@@ -224,11 +229,20 @@ def run_grid(
     _open_grid(folder, _about_grid(images, budget))
     for cell in cells:
         where = folder / cell.folder
+        cell = _as_begun(cell, where.parent / "epochs.json") if cell.timed else cell
         if not finished(where) and (retry_failed or not (where / "failed.json").exists()):
             _run_cell(cell, images, where, labels, observers(cell))
         if notebook is not None and finished(where) and not (where / "notebook.ipynb").exists():
             _make_page(notebook, where)
     return collect(folder)
+
+
+def _as_begun(cell: Cell, path: Path) -> Cell:
+    "The cell with the epochs that its setting began with: a timing is never quite the same again."
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        atomic_write(path, json.dumps(cell.config.epochs).encode())
+    return _with_epochs(cell, json.loads(path.read_text()))
 
 
 def _make_page(notebook: "str | Path", where: Path) -> None:
@@ -248,10 +262,10 @@ def _run_cell(cell: Cell, images, where: Path, labels, observers) -> None:
     try:
         run = fit(images, cell.config, labels=labels, run_dir=where, resume=True, observers=[*observers, cost], method=cell.method)
     except FolderInUse:
-        log.info("%s is being run by another process", where)
+        log.info("%s is being run by another process", cell.folder.as_posix())
         return
     except Exception as error:  # whatever it was: it is written down, and the other cells go on
-        log.error("%s failed: %s", where, error)
+        log.error("%s failed: %s", cell.folder.as_posix(), error)
         atomic_write(failure, json.dumps({"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}, indent=1).encode())
         return
     failure.unlink(missing_ok=True)

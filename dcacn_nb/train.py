@@ -116,7 +116,7 @@ def _report_steps(state: TrainState, lr: float) -> StepDone:
     rows = state.check_finite()
     sums, means = dict(zip(state.names, rows.sum(0).tolist())), dict(zip(state.names, rows.mean(0).tolist()))
     norm = means.pop("grad_norm")
-    for name in means:
+    for name in means if means.keys() != {"total"} else ():  # batches that teach nothing tell nothing of the epoch
         total, count = state.sums.get(name, (0.0, 0))
         state.sums[name] = [total + sums[name], count + len(rows)]
     now, (since, step) = time.perf_counter(), state.clock

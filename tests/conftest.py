@@ -16,6 +16,14 @@ from browser import JupyterLab, find_browser, launch, new_page
 from project import ROOT
 
 
+def pytest_collection_modifyitems(config, items):
+    "With several workers, the tests of a file share its fixtures on one of them; notebooks go wherever there is room."
+    if config.pluginmanager.hasplugin("xdist"):
+        for item in items:
+            if item.path.name != "test_notebooks.py":
+                item.add_marker(pytest.mark.xdist_group(item.path.name))
+
+
 @pytest.fixture(autouse=True)
 def _few_threads():
     "Keep torch to the threads asked for, whatever an earlier test set (only once torch is there)."

@@ -34,9 +34,11 @@ def inertia(
     views: Callable, # its `plain` gives whole images
     draws: torch.Generator, # not used: nothing is random here
     chosen: "Tensor | None", # not used
-    instance_only: bool, # not used
+    instance_only: bool, # images outside the clustering: nothing is told of them
 ) -> "dict[str, Tensor]": # "total" and "inertia", the same number; without a gradient, so no step is taken
     "Mean squared distance to the nearest centre."
+    if instance_only:
+        return {"total": torch.zeros((), device=images.device)}
     distances = squared_distances(views.plain(images).flatten(1), state.model.head.centres)
     mean = distances.amin(1).mean()
     return {"total": mean, "inertia": mean}

@@ -89,9 +89,12 @@ def _schedule(step: int, steps_per_epoch: int, config: TrainConfig, *, pretrain:
 
 
 def _refit(state: TrainState, store, views, epoch: int, *, pretrain: float, selflabel: float, neighbours: int) -> "Iterator[None]":
-    "Look the neighbours up, once, when the features are done."
+    "Look the neighbours up, once, when the features are done. Every step begins with a new optimiser."
     check_int("neighbours", neighbours, low=1, high=len(store) - 1)
-    if epoch != phases(state.config.epochs, pretrain, selflabel)[0]:
+    borders = phases(state.config.epochs, pretrain, selflabel)
+    if epoch in borders:
+        state.optimizer.state.clear()  # averages of another loss
+    if epoch != borders[0]:
         return
     z, = yield from encode_steps(state.model, state.config, store, views.plain, ("z",))
     z, found = z.to(device_of(state.model)), []
@@ -156,4 +159,5 @@ def scan(
                    selflabel_lr=selflabel_lr)
     shares = dict(pretrain=pretrain, selflabel=selflabel)
     return Method("scan", options, _settings, loss=partial(_loss, **shares, entropy_weight=entropy_weight, threshold=threshold),
-                  refit=partial(_refit, **shares, neighbours=neighbours), schedule=partial(_schedule, **shares, selflabel_lr=selflabel_lr))
+                  refit=partial(_refit, **shares, neighbours=neighbours), schedule=partial(_schedule, **shares, selflabel_lr=selflabel_lr),
+                  passes=lambda config: 2)  # two crops; then an image and a neighbour; then a weak and a strong view
