@@ -469,9 +469,9 @@ def test_labels_never_reach_training(digits, config, finished):
 def test_extra_images_come_first_and_see_the_instance_loss_alone(digits, config, monkeypatch):
     real, seen = train.train_step, []
 
-    def watching(state, images, views, draws, lr, instance_only):
+    def watching(state, images, views, draws, lr, instance_only, *more):
         seen.append((instance_only, {bytes(image.numpy()) for image in images}))
-        return real(state, images, views, draws, lr, instance_only)
+        return real(state, images, views, draws, lr, instance_only, *more)
 
     monkeypatch.setattr(train, "train_step", watching)
     first, rest = digits.images[:80], digits.images[80:]
