@@ -79,6 +79,7 @@ class Dashboard(LiveWidget):
         self.parts = {name: f"IPY_MODEL_{child.model_id}" for name, child in self.children.items()}
         self.name = "" if self.folder is None else self.folder.name
         self.broken: "dict[str, str]" = {}  # part -> why it was left out
+        self._unreadable: "Exception | None" = None  # why a folder cannot be read any further; may be told before the follower is known here
         self.state = self._state()
         if self.run is not None:
             threading.Thread(target=self._watch, name="dcacn-dashboard", daemon=True).start()
@@ -120,7 +121,7 @@ class Dashboard(LiveWidget):
 
     def _note(self, status: str) -> str:
         "What the controls have to say beside the status."
-        end, broken, lost = self.history.end, getattr(self.run, "error", None), self.follower.error if self.follower else None
+        end, broken, lost = self.history.end, getattr(self.run, "error", None), self._unreadable
         if status == "failed":
             return end.message if end else f"{type(broken).__name__}: {broken}" if broken else ""
         if lost is not None:
@@ -129,6 +130,7 @@ class Dashboard(LiveWidget):
 
     def lost(self, error: Exception) -> None:
         "The folder cannot be read any further: the controls say so."
+        self._unreadable = error
         super().lost(error)
         with self._lock:
             self._show_state()
