@@ -18,7 +18,7 @@ demo: .venv/.setup-core ## cluster images in a terminal, from start to report
 	$(BIN)/dcacn demo $(DEMO_ARGS)
 
 lab: .venv/.setup-lab ## open the course in JupyterLab
-	$(BIN)/jupyter lab $(ROOT_FLAG) $(LAB_ARGS) nbs/tutorials/01_quickstart.ipynb
+	$(BIN)/jupyter lab $(ROOT_FLAG) --ServerApp.root_dir="$(CURDIR)" $(LAB_ARGS) nbs/tutorials/01_quickstart.ipynb
 
 # First two tests at a time, a thread each; then the browser's, which watch the clock, one at a time.
 test: .venv/.setup-dev ## every notebook and test, with coverage

@@ -176,6 +176,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
             'dcacn_nb.cli_grids': { 'dcacn_nb.cli_grids.Budget': ('cli_grids.html#budget', 'dcacn_nb/cli_grids.py'),
                                     'dcacn_nb.cli_grids.PaperSet': ('cli_grids.html#paperset', 'dcacn_nb/cli_grids.py'),
                                     'dcacn_nb.cli_grids._budget_in_words': ('cli_grids.html#_budget_in_words', 'dcacn_nb/cli_grids.py'),
+                                    'dcacn_nb.cli_grids._caption': ('cli_grids.html#_caption', 'dcacn_nb/cli_grids.py'),
                                     'dcacn_nb.cli_grids._images_and_clusters': ( 'cli_grids.html#_images_and_clusters',
                                                                                  'dcacn_nb/cli_grids.py'),
                                     'dcacn_nb.cli_grids._run': ('cli_grids.html#_run', 'dcacn_nb/cli_grids.py'),

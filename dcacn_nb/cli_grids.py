@@ -100,10 +100,16 @@ def _run(cells, images, folder: Path, budget: str, retry_failed: bool):
     return table
 
 
+def _caption(table, dataset: "str | None") -> str:
+    "What the figures of a table are, and what the quoted ones are not."
+    told = f"Ours: {table.protocol.iloc[0]}; {table.budget.iloc[0]}; last epoch; mean ± standard deviation over seeds, in percent."
+    return told + (f" The paper's columns are quoted: {dataset}, with encoders, views and budgets of their own." if dataset else "")
+
+
 def write_tables(
     table, # as `collect` gives it, not empty
     folder: Path, # where the files go
-    dataset: str, # whose column of Table 2 is quoted
+    dataset: "str | None", # whose column of Table 2 is quoted beside; None: none is
 ) -> "list[Path]": # what was written
     "Tables and pictures of a grid; without scores, the runs alone."
     import matplotlib.pyplot as plt
@@ -112,8 +118,11 @@ def write_tables(
     texts, figures = {"runs.csv": table.to_csv(index=False)}, {}
     if table.acc.notna().any():
         summary, rows = summarise(table), list(dict.fromkeys(zip(table.method, table.setting)))
-        beside = beside_the_paper(summary, dataset)
-        texts |= {"summary.csv": summary.to_csv(index=False), "table.md": to_markdown(beside), "table.tex": to_latex(beside)}
+        beside = beside_the_paper(summary, dataset or "CIFAR-10", others=dataset is not None)
+        if dataset is None:
+            beside = beside[[name for name in beside if "paper" not in name]]
+        caption = _caption(table, dataset)
+        texts |= {"summary.csv": summary.to_csv(index=False), "table.md": f"{to_markdown(beside)}\n{caption}\n", "table.tex": f"% {caption}\n{to_latex(beside)}"}
         figures["comparison.png"] = plot_comparison(table)
         reference = ("dcacn", "default") if ("dcacn", "default") in rows else rows[0]
         differences = paired_differences(table, reference)
@@ -128,7 +137,7 @@ def write_tables(
     return [folder / name for name in [*texts, *figures]]
 
 
-def _tell(table, folder: Path, dataset: str) -> None:
+def _tell(table, folder: Path, dataset: "str | None") -> None:
     "The summary for people, the rows for machines, and where the files are."
     from dcacn_nb.tables import summarise
     files = write_tables(table, folder, dataset) if len(table) else []
@@ -136,6 +145,7 @@ def _tell(table, folder: Path, dataset: str) -> None:
         rows = summarise(table).to_dict("records")
         shown = [{name: f"{row[name]:.3f} ± {row[f'{name}_std']:.3f}" for name in ("acc", "nmi", "ari")} | {"method": row["method"], "setting": row["setting"], "seeds": row["seeds"]} for row in rows]
         say(rows_table(shown, method="method", setting="setting", seeds="seeds", acc="ACC", nmi="NMI", ari="ARI"))
+        say("Best first; mean ± standard deviation over seeds. Differences seed by seed, with intervals: differences.csv")
     for path in files:
         say(f"Written: {path}")
     answer({"folder": folder, "runs": table.to_dict("records"), "files": files})
@@ -176,7 +186,7 @@ def ablate(
     source: Source,
     seeds: Seeds = "0-4",
     full: Annotated[bool, typer.Option("--full", help="All combinations instead of one change at a time.")] = False,
-    factors: Annotated[str, typer.Option(help="Which factors, with commas between (default: all).")] = "",
+    factors: Annotated[str, typer.Option(help="Of multi-crop, attention, decoupling, 'cluster axis' and balance, with commas between (default: all).")] = "",
     folder: Folder = None,
     clusters: Clusters = None,
     budget: BudgetKind = Budget.epochs,
@@ -201,4 +211,4 @@ def ablate(
         cells = make_grid(images, clusters, ["dcacn"], full_factorial(chosen) if full else one_at_a_time(chosen), parse_seeds(seeds), budget=budget.value,
                           amount=amount, upright=upright, **base)
     where = folder or Path("runs", f"ablate-{Path(source).name}")
-    _tell(_run(cells, images, where, told, retry_failed), where, "CIFAR-10")
+    _tell(_run(cells, images, where, told, retry_failed), where, None)

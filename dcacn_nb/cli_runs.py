@@ -145,6 +145,7 @@ def run_training(images, config, run_dir: Path, reading: dict, resume: bool = Fa
                   method=find_method(method, **method_options), observers=[ProgressBar(plain=not sys.stderr.isatty())])
         if not resume:
             atomic_write(run_dir / "source.json", json.dumps(reading, indent=1).encode())
+    say(f"{len(images):,} images, {config.n_clusters} clusters, {config.epochs} epochs; " + (f"going on from step {run.state.step}" if resume else f"the run is kept in {run_dir}"))
     try:
         return run.drive()
     except KeyboardInterrupt:

@@ -156,8 +156,9 @@ NONE_OF_THE_THREE = {"n_local": 0, "attention": False, "decoupled_instance": Fal
 def one_at_a_time(
     factors: "dict[str, dict[str, dict]]" = FACTORS, # factor -> label -> changes
 ) -> "dict[str, dict]": # label -> changes, the default first, all three ideas switched off last
-    "The default, each alternative alone, and none of the paper's three ideas."
-    return {"default": {}} | {label: changes for options in factors.values() for label, changes in options.items()} | {"none of the three": NONE_OF_THE_THREE}
+    "The default, each alternative alone and, if all of them are among the factors, none of the paper's three ideas."
+    none = {"none of the three": NONE_OF_THE_THREE} if {"multi-crop", "attention", "decoupling"} <= factors.keys() else {}
+    return {"default": {}} | {label: changes for options in factors.values() for label, changes in options.items()} | none
 
 
 def full_factorial(
@@ -201,7 +202,8 @@ def _open_grid(folder: Path, about: dict) -> None:
     path = folder / "grid.json"
     if path.exists():
         before = json.loads(path.read_text())
-        changed = [f"{name}: {before.get(name)!r} there, {about[name]!r} now" for name in about if before.get(name) != about[name]]
+        there, here = ({**known["protocol"], "budget": known["budget"]} for known in (before, about))
+        changed = [f"{name}: {there.get(name)!r} there, {here.get(name)!r} now" for name in {**there, **here} if there.get(name) != here.get(name)]
         if changed:
             raise ValueError(f"folder {str(folder)!r} holds another grid; choose a new folder, since these differ:\n  " + "\n  ".join(changed))
     else:

@@ -40,11 +40,11 @@ def plot_curves(
         return empty_picture("no optimisation step and no score in the log yet", "Curves over the epochs. Nothing to draw yet.")
     rows = math.ceil(len(draw) / 2)
     figure = Picture(figsize=(9, 2.7 * rows), layout="constrained")
-    said = []
+    said, grid = [], figure.add_gridspec(rows, 2)  # one grid for all, or the layout lets them overlap
     for i, (function, data) in enumerate(draw):
         # three panels: the first one takes the whole upper row
-        place = (rows, 1, 1) if len(draw) == 3 and i == 0 else (rows, 2, i + 1 + (len(draw) == 3))
-        axis = figure.add_subplot(*place)
+        place = grid[0, :] if len(draw) == 3 and i == 0 else grid[divmod(i + (len(draw) == 3), 2)]
+        axis = figure.add_subplot(place)
         said.append(function(axis, data))
         _epoch_axis(axis)
     figure.alt = "Curves over the epochs. " + " ".join(said)

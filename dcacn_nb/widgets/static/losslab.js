@@ -49,10 +49,11 @@ function losslabHandle({name, kind, attributes, drag, nudge}) {
   });
   node.addEventListener("lostpointercapture", () => { from = null; });
   node.addEventListener("keydown", event => {
-    const way = {ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1]}[event.key];
+    const way = {ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1], PageUp: [1, 0], PageDown: [-1, 0],
+      Home: [0, 0], End: [0, 0]}[event.key]; // there is no first and no last place; but the page must not scroll away
     if (!way || event.ctrlKey || event.altKey || event.metaKey) return;
     event.preventDefault();
-    nudge(...way, event.shiftKey);
+    if (way.some(Boolean)) nudge(...way, event.shiftKey || event.key.startsWith("Page"));
   });
   return {node, get held() { return from !== null; }, put([x, y], [dx, dy] = [0, 0]) {
     Object.assign(node.dataset, {x, y});
