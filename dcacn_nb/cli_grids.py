@@ -118,10 +118,7 @@ def write_tables(
     texts, figures = {"runs.csv": table.to_csv(index=False)}, {}
     if table.acc.notna().any():
         summary, rows = summarise(table), list(dict.fromkeys(zip(table.method, table.setting)))
-        beside = beside_the_paper(summary, dataset or "CIFAR-10", others=dataset is not None)
-        if dataset is None:
-            beside = beside[[name for name in beside if "paper" not in name]]
-        caption = _caption(table, dataset)
+        beside, caption = beside_the_paper(summary, dataset), _caption(table, dataset)
         texts |= {"summary.csv": summary.to_csv(index=False), "table.md": f"{to_markdown(beside)}\n{caption}\n", "table.tex": f"% {caption}\n{to_latex(beside)}"}
         figures["comparison.png"] = plot_comparison(table)
         reference = ("dcacn", "default") if ("dcacn", "default") in rows else rows[0]

@@ -134,22 +134,22 @@ def paper_table(
 
 def beside_the_paper(
     summary: pd.DataFrame, # as `summarise` gives it
-    dataset: str = "CIFAR-10", # the paper's column to quote
-    others: bool = True, # also the methods that the paper quotes and we have not run
+    dataset: "str | None" = "CIFAR-10", # the paper's column to quote; None: our figures alone
 ) -> pd.DataFrame: # texts: one row for each method and setting of ours and each quoted method
     "Our means and standard deviations in percent, and the paper's figures for `dataset`, in distinct columns; a changed setting is nobody's but ours."
-    quoted, rows = paper_table(dataset), []
+    quoted, rows = paper_table(dataset or PAPER_SETS[0]), []  # of any set, for the names
     number = lambda x: "–" if math.isnan(x) else f"{x:.1f}"
     own = lambda r, s: number(100 * r[s]) + ("" if math.isnan(r[f"{s}_std"]) else f" ± {100 * r[f'{s}_std']:.1f}")
+    told = lambda value: {f"{s.upper()}, paper ({dataset})": value(s) for s in SCORES} if dataset else {}
     marked = "measured_under" in summary
     for _, r in summary.iterrows():
         known, plain = r.method in quoted.index, r.setting == "default"
         name = (quoted.loc[r.method, "name"] if known else r.method) + ("" if plain else f" ({r.setting})")
         rows.append({"method": name} | {f"{s.upper()}, ours": own(r, s) for s in SCORES} | {"seeds": r.seeds}
-                    | {f"{s.upper()}, paper ({dataset})": number(quoted.loc[r.method, s]) if known and plain else "–" for s in SCORES} | ({"measured under": r.measured_under} if marked else {}))
-    for method in quoted.index.difference(summary.method, sort=False) if others else ():
+                    | told(lambda s: number(quoted.loc[r.method, s]) if known and plain else "–") | ({"measured under": r.measured_under} if marked else {}))
+    for method in quoted.index.difference(summary.method, sort=False) if dataset else ():
         rows.append({"method": quoted.loc[method, "name"]} | {f"{s.upper()}, ours": "not run" for s in SCORES} | {"seeds": 0}
-                    | {f"{s.upper()}, paper ({dataset})": number(quoted.loc[method, s]) for s in SCORES} | ({"measured under": "–"} if marked else {}))
+                    | told(lambda s: number(quoted.loc[method, s])) | ({"measured under": "–"} if marked else {}))
     return pd.DataFrame(rows)
 
 

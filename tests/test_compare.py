@@ -115,14 +115,14 @@ def started(*args):
 @pytest.mark.slow
 def test_two_processes_share_a_grid(tmp_path):
     "All cells are done, each by one of them, and the table is that of one process."
-    line = [*GRID, "--methods", "kmeans,dcacn,cc", "--seeds", "0-1", "--set", "epochs=2"]
+    line = [*GRID, "--methods", "kmeans,dcacn,cc", "--seeds", "0-2", "--set", "epochs=2"]
     both = [started(*line, "--folder", tmp_path / "shared") for _ in range(2)]
     said = [process.communicate(timeout=300) for process in both]
     assert [process.returncode for process in both] == [0, 0], said
     assert CliRunner().invoke(cli.app, [*line, "--folder", str(tmp_path / "alone")]).exit_code == 0
     shared, expected = collect(tmp_path / "shared"), collect(tmp_path / "alone")
     figures = ["method", "setting", "seed", "acc", "nmi", "ari", "view_information", "epochs", "passes"]
-    assert len(shared) == 6 and failures(tmp_path / "shared") == {}
+    assert len(shared) == 9 and failures(tmp_path / "shared") == {}
     pd.testing.assert_frame_equal(shared[figures], expected[figures])
     for path in (tmp_path / "shared").glob("*/*/seed-*"):
         kinds = [type(event).__name__ for event in read_events(path, arrays=False)]
