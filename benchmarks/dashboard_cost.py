@@ -1,9 +1,10 @@
-"""What an open dashboard costs a training run: a real JupyterLab, a real Chromium, and the same short run with and without it, in turns.
+"""What an open dashboard costs a training run: a real JupyterLab, a real Chromium, and three equal runs that train by turns.
 
-Each repetition trains the digits (1,797 images, `default` preset, snapshots every epoch) three times in one kernel with the page open: with nothing on the page, with the dashboard and its map as
-PCA, and with the dashboard and t-SNE of 1,000 points every 5 epochs. Time runs from the end of the first epoch to the end of the run. One CSV row a run, with the processor seconds that kernel, map helper, server and browser
-spent meanwhile: wall time alone cannot tell a costly dashboard from a busy machine.
-Example: python benchmarks/dashboard_cost.py --repetitions 3 --epochs 11 --output benchmarks/dashboard_cost.csv
+Digits (1,797 images, `default` preset, snapshots every epoch): one run with nothing that watches it, one with the dashboard and its map as PCA, one with the dashboard and t-SNE of 1,000 points every 5 epochs.
+All three live in one kernel with the page open, and only one of them trains at a time: five epochs, then the next one has its turn. So each rotation compares figures that are a minute apart, on machines whose
+speed changes from minute to minute. Turns change in the middle of an epoch: what an epoch's end sets off (map, messages, drawing) falls into the same turn; each turn holds one t-SNE.
+One CSV row a turn, with the processor seconds that kernel, map helper, server and browser spent meanwhile.
+Example: python benchmarks/dashboard_cost.py --rotations 6 --output benchmarks/dashboard_cost.csv
 """
 import argparse
 import json
@@ -19,18 +20,20 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 import browser  # noqa: E402 - the driver that the tests use
 
+EPOCHS = 5  # of a turn
 SETUP = """
-import json, psutil, tempfile, time
-from pathlib import Path
+import json, psutil, tempfile, threading, time
+from IPython.display import display
 from dcacn_nb.config import preset
 from dcacn_nb.data import load_images
-from dcacn_nb.events import EpochDone, RunFinished
+from dcacn_nb.events import StepDone
+from dcacn_nb.run import release_threads
 from dcacn_nb.train import fit
 from dcacn_nb.widgets import Dashboard
-images, results = load_images("digits"), []
+images = load_images("digits")
 
 def spent():
-    "Processor seconds so far: this kernel, its map helper, the server, the browser, everything on this machine."
+    "Processor seconds so far: this kernel, its map helpers, the server, the browser, everything on this machine."
     def seconds(processes):
         total = 0.0
         for process in processes:
@@ -44,31 +47,51 @@ def spent():
     return {"kernel": seconds([kernel]), "map_helper": seconds(kernel.children(recursive=True)), "server": seconds([kernel.parent()]), "browser": seconds(browser),
             "all": sum(machine) - machine.idle - machine.iowait}
 
-class Clock:
-    "Wall and processor time from the end of the first epoch to the end of the run."
-    def __call__(self, event):
-        if isinstance(event, EpochDone) and event.epoch == 1:
-            self.first, self.spent = time.perf_counter(), spent()
-        if isinstance(event, RunFinished):
-            self.told = {"seconds": time.perf_counter() - self.first} | {f"cpu_{name}": value - self.spent[name] for name, value in spent().items()}
+class Turns:
+    "Lets one run train at a time; tells how long each turn took."
+    def __init__(self, names, epochs, rotations, steps_per_epoch):
+        order = [names[(i + r) % len(names)] for r in range(rotations) for i in range(len(names))]  # no case is always the first
+        self.order, self.told, self.turn = [*names, *order], [], threading.Condition()  # the first turn of each warms up
+        self.switch = lambda step: (step - steps_per_epoch // 2) % (epochs * steps_per_epoch) == 2 * steps_per_epoch  # in the middle of the third epoch, the eighth, ...
+    def watcher(self, name):
+        "An observer that holds its run back until it is its turn."
+        begun = None
+        def watch(event):
+            nonlocal begun
+            if not isinstance(event, StepDone) or event.step > 14 and not self.switch(event.step):
+                return
+            with self.turn:
+                if event.step > 14:
+                    now = {"seconds": time.perf_counter() - begun[0]} | {f"cpu_{part}": value - begun[1][part] for part, value in spent().items()}
+                    self.told.append({"case": name, "from_step": begun[2], "to_step": event.step} | now)
+                    self.order.pop(0)
+                    self.turn.notify_all()
+                release_threads()  # a waiting run must not slow the others
+                self.turn.wait_for(lambda: not self.order or self.order[0] == name)
+            time.sleep(1)  # what the turn before left to be drawn is drawn
+            begun = time.perf_counter(), spent(), event.step
+        return watch
+
+names = ["none", "dashboard, PCA", "dashboard, t-SNE every 5 epochs"]
+turns = Turns(names, {epochs}, {rotations}, len(images) // 64)
+config = preset("default", images, 10, epochs={epochs} * ({rotations} + 1) + 3, seed=0, eval_every=1, snapshot_every=1, log_every=14)
+runs = [fit(images, config, labels=images.labels, run_dir=tempfile.mkdtemp(), observers=[turns.watcher(name)], background=True, start=False) for name in names]
+shown = [Dashboard(runs[1], method='pca', tab='{tab}'), Dashboard(runs[2], method='tsne', every=5, tab='{tab}')]
 """
 RUN = """
-clock, config = Clock(), preset("default", images, 10, epochs={epochs}, seed={seed}, eval_every=1, snapshot_every=1)
-run = fit(images, config, labels=images.labels, run_dir=tempfile.mkdtemp(), observers=[clock], background=True, start=False)
-dashboard = {dashboard}
-run.start()
-dashboard
+display(*shown)
+for run in runs:
+    run.start()
 """
-END = "await run\nresults.append(clock.told)\nprint(json.dumps(results))"
-CASES = {"none": "None", "dashboard, PCA": "Dashboard(run, method='pca', tab='{tab}')", "dashboard, t-SNE every 5 epochs": "Dashboard(run, method='tsne', every=5, tab='{tab}')"}
-
-
-def notebook(path: Path, epochs: int, seed: int, order: list, tab: str) -> None:
-    "A notebook that trains once for each case, in this order."
-    sources = [SETUP]
-    for name in order:
-        sources += [RUN.format(epochs=epochs, seed=seed, dashboard=CASES[name].format(tab=tab)), END]
-    browser.write_notebook(path, *sources)
+END = """
+import asyncio
+while turns.order:
+    await asyncio.sleep(0.5)
+for run in runs:
+    run.stop()
+    await run
+print(json.dumps(turns.told))
+"""
 
 
 def measured(page) -> list:
@@ -79,37 +102,32 @@ def measured(page) -> list:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repetitions", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=11)
+    parser.add_argument("--rotations", type=int, default=6, help="turns of each run")
     parser.add_argument("--tab", default="map", help="the tab that is open")
     parser.add_argument("--output", required=True)
     args = parser.parse_args()
     from playwright.sync_api import sync_playwright
-    rows, cases = [], list(CASES)
     with tempfile.TemporaryDirectory() as work, sync_playwright() as playwright:
         lab = browser.JupyterLab(Path(work))
         lab.start()
         chromium = browser.launch(playwright, browser.find_browser(playwright))
-        for repetition in range(args.repetitions):
-            order = cases[repetition % 3:] + cases[:repetition % 3]  # no case is always the first
-            notebook(lab.root / f"cost{repetition}.ipynb", args.epochs, repetition, order, args.tab)
-            page = browser.new_page(chromium)
-            lab.open(page, f"cost{repetition}.ipynb")
-            state = browser.run_all(page, 3600)
-            assert state["errors"] == [], state
-            for name, told in zip(order, measured(page)):
-                rows.append({"case": name, "repetition": repetition} | {key: round(value, 2) for key, value in told.items()} | {"epochs": args.epochs - 1, "tab": args.tab,
-                             "threads": os.environ.get("OMP_NUM_THREADS", ""), "wait_policy": os.environ.get("OMP_WAIT_POLICY", ""), "spin": os.environ.get("GOMP_SPINCOUNT", ""),
-                             "cpus": os.cpu_count(), "machine": platform.machine(), "python": platform.python_version()})
-                print(rows[-1], flush=True)
-            page.evaluate("() => window.testPanel.sessionContext.shutdown()")
-            page.context.close()
+        setup = SETUP.replace("{epochs}", str(EPOCHS)).replace("{rotations}", str(args.rotations)).replace("{tab}", args.tab)
+        browser.write_notebook(lab.root / "cost.ipynb", setup, RUN, END)
+        page = browser.new_page(chromium)
+        lab.open(page, "cost.ipynb")
+        state = browser.run_all(page, 7200)
+        assert state["errors"] == [], state
+        told = measured(page)
         chromium.close()
         lab.stop()
-    table = pd.DataFrame(rows)
+    where = {"epochs": EPOCHS, "tab": args.tab, "threads": os.environ.get("OMP_NUM_THREADS", ""), "spin": os.environ.get("GOMP_SPINCOUNT", ""), "cpus": os.cpu_count(),
+             "machine": platform.machine(), "python": platform.python_version()}
+    table = pd.DataFrame([{"rotation": i // 3, **{name: round(value, 2) if isinstance(value, float) else value for name, value in row.items()}, **where} for i, row in enumerate(told[3:])])
     table.to_csv(args.output, index=False)
-    wide = table.pivot(index="repetition", columns="case", values="seconds")
-    print((wide["none"].to_numpy()[:, None] / wide).round(3).to_string())  # speed, as a share of the speed without
+    wide = table.pivot(index="rotation", columns="case", values="seconds")
+    speed = wide["none"].to_numpy()[:, None] / wide  # as a share of the speed without
+    print(speed.round(3).to_string())
+    print(pd.DataFrame({"mean": speed.mean(), "standard error": speed.sem(), "of the sums": wide["none"].sum() / wide.sum()}).round(3).to_string())
     print(table.groupby("case")[[name for name in table if name.startswith(("seconds", "cpu_"))]].mean().round(1).to_string())
 
 

@@ -1,4 +1,4 @@
-"""Run every method, and DCACN's one-at-a-time ablation, on one source over several seeds, each run seeing each image equally often; write one CSV row a run.
+"""Run every method, and DCACN's one-at-a-time ablation or what its paper leaves open, on one source over several seeds, each run seeing each image equally often; write one CSV row a run.
 
 Both tables come from one folder, so that the default DCACN is trained once. May be stopped and called again, and called in several processes at once.
 Labels score the evaluations and are used for nothing else; the last epoch is what is written.
@@ -15,16 +15,24 @@ METHODS = ("kmeans", "ae", "dec", "dcec", "iic", "pica", "simclr", "cc", "scan",
 CODES = {"stacked, gmm": {"ae.clusterer": "gmm"}, "convolutional, kmeans": {"ae.kind": "convolutional"},
          "convolutional, gmm": {"ae.kind": "convolutional", "ae.clusterer": "gmm"}}
 
+OPEN = {  # what the paper leaves open: temperatures, lambda, and how much the local crops show
+    "instance temperature 0.2": {"instance_temperature": 0.2}, "instance temperature 1": {"instance_temperature": 1.0},
+    "cluster temperature 0.2": {"cluster_temperature": 0.2}, "cluster temperature 0.5": {"cluster_temperature": 0.5},
+    "lambda 0.5": {"cluster_weight": 0.5}, "lambda 2": {"cluster_weight": 2.0},
+    "larger local crops": {"local_scale": (0.4, 0.8)}, "columns, no attention": {"cluster_axis": "cluster", "attention": False},
+}
+SETTINGS = {"ablation": one_at_a_time(), "open": OPEN, "none": {}}
 
-def grid(images, seeds: list, views: float, methods: "tuple[str, ...]", ablation: bool) -> list:
-    "All cells, seed by seed: methods with their defaults, the other auto-encoders, the ablation."
+
+def grid(images, seeds: list, views: float, methods: "tuple[str, ...]", settings: dict) -> list:
+    "All cells, seed by seed: methods with their defaults, the other auto-encoders, DCACN's settings."
     cells, knobs = [], dict(budget="images", amount=views)
     for seed in seeds:
         cells += make_grid(images, len(images.class_names), methods, seeds=[seed], **knobs)
         if "ae" in methods:
             cells += make_grid(images, len(images.class_names), ["ae"], CODES, [seed], **knobs)
-        if ablation:
-            cells += [cell for cell in make_grid(images, len(images.class_names), ["dcacn"], one_at_a_time(), [seed], **knobs)
+        if settings:
+            cells += [cell for cell in make_grid(images, len(images.class_names), ["dcacn"], settings, [seed], **knobs)
                       if cell.setting != "default" or "dcacn" not in methods]
     return cells
 
@@ -43,12 +51,12 @@ def main():
     parser.add_argument("--seeds", type=parse_seeds, default=[0])
     parser.add_argument("--views", type=float, default=40, help="how often a run shows each image to its network, all views counted")
     parser.add_argument("--methods", type=lambda text: tuple(text.split(",")), default=METHODS)
-    parser.add_argument("--no-ablation", dest="ablation", action="store_false")
+    parser.add_argument("--settings", choices=SETTINGS, default="ablation", help="of DCACN, beside its default: the one-at-a-time ablation, what the paper leaves open, or none")
     parser.add_argument("--run-dir", type=Path, required=True)
     parser.add_argument("--output", help="CSV; written at the end")
     args = parser.parse_args()
     images = load_images(args.source, root=args.root, limit=args.limit)
-    cells = grid(images, args.seeds, args.views, args.methods, args.ablation)
+    cells = grid(images, args.seeds, args.views, args.methods, SETTINGS[args.settings])
     missing = sum(not finished(args.run_dir / cell.folder) for cell in cells)
     print(f"{len(cells)} runs, {missing} to do", flush=True)
     run_grid(cells, images, args.run_dir, labels=images.labels, budget=f"{args.views:g} views of each image", observers=announce)

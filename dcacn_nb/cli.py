@@ -252,7 +252,7 @@ def demo(
     with checking():
         changes = {"seed": seed} | ({"epochs": epochs} if epochs is not None else {}) | parse_settings(settings or [])
     config = configure(images, None, True, "default", None, changes)
-    say(f"Training on {len(images):,} images of handwritten digits for {config.epochs} epoch{'s' * (config.epochs != 1)}, without their labels.")
+    say("Handwritten digits, clustered without their labels.")
     started = time.perf_counter()
     run = run_training(images, config, run_dir, reading)
     rows = [{"name": "DCACN", "seconds": time.perf_counter() - started, "scores": run.scores, "note": ""}]

@@ -140,7 +140,8 @@ def _tell(table, folder: Path, dataset: "str | None") -> None:
     files = write_tables(table, folder, dataset) if len(table) else []
     if len(table) and table.acc.notna().any():
         rows = summarise(table).to_dict("records")
-        shown = [{name: f"{row[name]:.3f} ± {row[f'{name}_std']:.3f}" for name in ("acc", "nmi", "ari")} | {"method": row["method"], "setting": row["setting"], "seeds": row["seeds"]} for row in rows]
+        spread = lambda row, name: f" ± {row[f'{name}_std']:.3f}" if row["seeds"] > 1 else ""  # one seed has none
+        shown = [{name: f"{row[name]:.3f}{spread(row, name)}" for name in ("acc", "nmi", "ari")} | {"method": row["method"], "setting": row["setting"], "seeds": row["seeds"]} for row in rows]
         say(rows_table(shown, method="method", setting="setting", seeds="seeds", acc="ACC", nmi="NMI", ari="ARI"))
         say("Best first; mean ± standard deviation over seeds. Differences seed by seed, with intervals: differences.csv")
     for path in files:

@@ -232,6 +232,9 @@ def leave_clusters(
         return {"clusters": table}
     sort_images(images, run.assignments, Path(os.path.commonpath([os.path.dirname(p) for p in images.paths])), sort_into)
     say(f"Sorted copies: {sort_into}")
+    empty = sorted(set(range(run.config.n_clusters)) - set(map(int, run.assignments)))
+    if empty:
+        say(f"No folder for {len(empty)} of {run.config.n_clusters} clusters, which hold no image: {', '.join(map(str, empty))}")
     return {"clusters": table, "sorted": sort_into}
 
 # %% ../nbs/82_cli_runs.ipynb #73762b0c

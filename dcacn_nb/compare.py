@@ -286,7 +286,7 @@ def collect(
 
 
 COLUMNS = ["method", "setting", "seed", *SCORES, "view_information", "view_agreement", "balance_entropy", "assignment_entropy", "n_empty", "epochs", "passes", "seconds",
-           "memory_mib", "parameters", "n_images", "protocol", "budget", "dcacn_nb", "torch", "python", "machine", "threads"]
+           "memory_mib", "parameters", "n_images", "protocol", "budget", "dcacn_nb", "torch", "python", "machine", "threads", "cuda"]
 
 
 def _rows(folder: Path, unfinished: bool) -> "Iterator[dict]":
@@ -310,7 +310,7 @@ def _row(path: Path) -> dict:
     if last is not None:
         row |= (last.scores or {}) | {name: value for name, value in last.health.items() if name in COLUMNS}
     if start is not None:
-        row |= {"n_images": start.n_images} | {name: start.versions.get(name) for name in ("dcacn_nb", "torch", "python", "machine", "threads")}
+        row |= {"n_images": start.n_images} | {name: start.versions.get(name) for name in ("dcacn_nb", "torch", "python", "machine", "threads", "cuda")}
     return row
 
 

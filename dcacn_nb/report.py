@@ -247,7 +247,16 @@ def _text(value: object) -> str:
 
 def _rows(values: dict) -> str:
     "A table of names and values."
-    return "<table>" + "".join(f"<tr><th scope='row'>{_text(k)}</th><td>{_text(v)}</td></tr>" for k, v in values.items()) + "</table>"
+    return "<table>" + "".join(f"<tr><th scope='row'>{_text(k)}</th><td>{_text(_said(v))}</td></tr>" for k, v in values.items()) + "</table>"
+
+
+def _said(value: object) -> object:
+    "A dictionary or a list in plain words; everything else as it is."
+    if isinstance(value, dict):
+        return "; ".join(f"{name}: {_said(part)}" for name, part in value.items()) or "none"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(str(_said(part)) for part in value) or "none"
+    return value
 
 
 def _when(seconds: float) -> str:

@@ -219,7 +219,9 @@ def memory_layout(
     # On processors, oneDNN's gradient of a strided 1x1 convolution of fewer than 16 channels writes past its memory in this layout (its issue 6035)
     unsafe = device.type == "cpu" and any(isinstance(m, nn.Conv2d) and m.kernel_size == (1, 1) and m.stride != (1, 1) and m.in_channels < 16
                                           for m in model.modules())
-    return torch.channels_last if config.channels_last and not unsafe else torch.contiguous_format
+    # Compiled for CUDA, the spatial attention's weights (1,2,7,7) get a gradient in another layout than the compiled code insists on (PyTorch 2.11, H200): the run ends there
+    strict = device.type == "cuda" and config.compile
+    return torch.channels_last if config.channels_last and not (unsafe or strict) else torch.contiguous_format
 
 
 def place(model: nn.Module, config: TrainConfig) -> torch.device:
