@@ -310,7 +310,7 @@ def _row(path: Path) -> dict:
     if last is not None:
         row |= (last.scores or {}) | {name: value for name, value in last.health.items() if name in COLUMNS}
     if start is not None:
-        row |= {"n_images": start.n_images} | {name: start.versions.get(name) for name in ("dcacn_nb", "torch", "python", "machine", "threads", "cuda")}
+        row |= {"n_images": start.n_images} | {name: value for name, value in start.versions.items() if name in COLUMNS}
     return row
 
 
