@@ -251,12 +251,12 @@ def _rows(values: dict) -> str:
 
 
 def _said(value: object) -> object:
-    "A dictionary or a list in plain words; everything else as it is."
+    "A dictionary, a list or nothing in plain words; everything else as it is."
     if isinstance(value, dict):
         return "; ".join(f"{name}: {_said(part)}" for name, part in value.items()) or "none"
     if isinstance(value, (list, tuple)):
         return ", ".join(str(_said(part)) for part in value) or "none"
-    return value
+    return "none" if value is None else value
 
 
 def _when(seconds: float) -> str:
