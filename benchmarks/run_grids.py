@@ -11,7 +11,7 @@ from dcacn_nb.cli_grids import parse_seeds
 from dcacn_nb.compare import collect, failures, finished, make_grid, one_at_a_time, run_grid
 from dcacn_nb.data import load_images
 
-METHODS = ("kmeans", "ae", "dec", "dcec", "iic", "pica", "simclr", "cc", "scan", "dcacn")
+METHODS = ("kmeans", "ae", "dec", "dcec", "iic", "pica", "simclr", "cc", "scan", "propos", "dcacn", "dcacn_selflabel")
 CODES = {"stacked, gmm": {"ae.clusterer": "gmm"}, "convolutional, kmeans": {"ae.kind": "convolutional"},
          "convolutional, gmm": {"ae.kind": "convolutional", "ae.clusterer": "gmm"}}
 

@@ -18,7 +18,7 @@ from dcacn_nb.views import augment, crop_resize, draw_augmentation, sample_boxes
 
 DEVICE = "cuda"
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
-GRADIENT_METHODS = ["dcacn", "cc", "simclr", "iic", "pica", "scan", "dec", "dcec", "ae", "dcacn_selflabel"]
+GRADIENT_METHODS = ["dcacn", "cc", "simclr", "iic", "pica", "scan", "dec", "dcec", "ae", "dcacn_selflabel", "propos"]
 
 
 @pytest.fixture(scope="module")
