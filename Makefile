@@ -22,7 +22,7 @@ lab: .venv/.setup-lab ## open the course in JupyterLab
 
 # First two tests at a time, a thread each; then the browser's, which watch the clock, one at a time.
 test: .venv/.setup-dev ## every notebook and test, with coverage
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not browser" -n 2 --dist loadgroup --durations=15 --cov=dcacn_nb --cov-report=
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not browser" -n 2 --durations=15 --cov=dcacn_nb --cov-report=
 	$(BIN)/python -m pytest -m browser --durations=5 --cov=dcacn_nb --cov-append --cov-fail-under=90
 
 export: .venv/.setup-dev ## notebooks to modules, and notebooks without noise

@@ -220,6 +220,7 @@ def run_grid(
     observers: "Callable[[Cell], Sequence[Callable]]" = lambda cell: (), # what watches each run
     retry_failed: bool = False, # try again what failed before
     notebook: "str | Path | None" = None, # a notebook with a parameter `run_dir`, run by papermill for each finished cell and kept in its folder
+    report: bool = True, # a report.html in each run's folder, too; its pictures take some seconds a run
 ) -> pd.DataFrame: # what `collect(folder)` gives at the end
     "Run every cell that is neither finished nor held by another process; failures are written down, and the rest goes on."
     folder = Path(folder)
@@ -233,7 +234,7 @@ def run_grid(
         where = folder / cell.folder
         cell = _as_begun(cell, where.parent / "epochs.json") if cell.timed else cell
         if not finished(where) and (retry_failed or not (where / "failed.json").exists()):
-            _run_cell(cell, images, where, labels, observers(cell))
+            _run_cell(cell, images, where, labels, observers(cell), report)
         if notebook is not None and finished(where) and not (where / "notebook.ipynb").exists():
             _make_page(notebook, where)
     return collect(folder)
@@ -258,11 +259,11 @@ def _make_page(notebook: "str | Path", where: Path) -> None:
     half.replace(where / "notebook.ipynb")
 
 
-def _run_cell(cell: Cell, images, where: Path, labels, observers) -> None:
+def _run_cell(cell: Cell, images, where: Path, labels, observers, report: bool) -> None:
     "One cell, from nothing or from its last checkpoint to its end or its failure."
     cost, failure = _Cost(), where / "failed.json"
     try:
-        run = fit(images, cell.config, labels=labels, run_dir=where, resume=True, observers=[*observers, cost], method=cell.method)
+        run = fit(images, cell.config, labels=labels, run_dir=where, resume=True, observers=[*observers, cost], method=cell.method, report=report)
     except FolderInUse:
         log.info("%s is being run by another process", cell.folder.as_posix())
         return

@@ -48,7 +48,9 @@ class ProgressBar:
             self._open(event)
         if isinstance(event, Evaluated):
             self.shown["ACC"] = f"{event.scores['acc']:.3f}" if event.scores else None
-            if self.plain and event.epoch % max(1, self.epochs // 10) == 0:
+            if self.bar is not None:
+                self._show()
+            if self.plain and (event.epoch % math.ceil(self.epochs / 10) == 0 or event.epoch == self.epochs):
                 self._line(event)
         if isinstance(event, StepDone) and self.bar is not None:
             self._step(event)
@@ -58,7 +60,7 @@ class ProgressBar:
     def _open(self, event: RunStarted) -> None:
         "A new bar; the one before it, if a run starts over, is ended."
         self.close()
-        self.epochs, self.shown = math.ceil(event.n_steps / max(1, event.steps_per_epoch)), {}
+        self.epochs, self.shown = max(1, math.ceil(event.n_steps / max(1, event.steps_per_epoch))), {}
         if not self.plain:
             self.bar = tqdm(total=event.n_steps, desc=event.method, unit="step", file=self.file, dynamic_ncols=True)
 
@@ -66,17 +68,22 @@ class ProgressBar:
         "Move the bar; steps from before the bar was made (a resumed run's) move its start, and do not count as speed."
         speed = "" if math.isnan(event.images_per_second) else f"{event.images_per_second:.0f}"
         self.shown |= {"epoch": f"{event.epoch}/{self.epochs}", "loss": f"{event.losses['total']:.3f}", "images/s": speed}
-        self.bar.set_postfix({name: value for name, value in self.shown.items() if value}, refresh=False)
+        self._show()
         if event.time < self.born:
             self.bar.initial = self.bar.n = self.bar.last_print_n = event.step
         else:
             self.bar.update(event.step - self.bar.n)
 
+    def _show(self) -> None:
+        "What stands behind the bar; drawn at its next move, or at its end."
+        self.bar.set_postfix({name: value for name, value in self.shown.items() if value}, refresh=False)
+
     def _line(self, event: Evaluated) -> None:
         "An evaluation as a line of its own; those of a resumed run's former life are not told again."
         if event.time >= self.born:
             scores = "".join(f"  {name.upper()} {value:.3f}" for name, value in (event.scores or {}).items())
-            self.file.write(f"epoch {event.epoch}/{self.epochs}  view information {event.health['view_information']:.3f}{scores}\n")
+            known = f"  view information {event.health['view_information']:.3f}" if "view_information" in event.health else ""
+            self.file.write(f"epoch {event.epoch}/{self.epochs}{known}{scores}\n")
             self.file.flush()
 
     def close(self) -> None:
@@ -89,7 +96,7 @@ class ProgressBar:
 # %% ../nbs/52_run.ipynb #52a00002
 @lru_cache(1)
 def _openmp() -> "list[ctypes.CDLL]":
-    "The copies of GNU's OpenMP in this process that can give threads back (those of GCC 9 and later)."
+    "The copies of GNU's OpenMP that were loaded by the time of the first call and can give threads back (those of GCC 9 and later)."
     copies = [ctypes.CDLL(library["filepath"]) for library in threadpool_info() if library["prefix"] == "libgomp"]
     return [copy for copy in copies if hasattr(copy, "omp_pause_resource_all")]
 
@@ -123,6 +130,7 @@ class Run:
         folder: "RunFolder | None" = None, # where log and checkpoints go; closed at the end
         observers: "Sequence[Callable[[Event], None]]" = (), # each is called with every event, those of a resumed run's past included
         labels: "np.ndarray | None" = None, # (N,) classes, kept for whoever shows the run
+        report: bool = True, # False: no report.html at the end; its pictures take some seconds, and `write_report` can draw them at any time
     ):
         self.images, self.labels, self.state, self.model, self.config = images, labels, state, state.model, state.config
         self.folder = folder.path if folder else None
@@ -130,7 +138,8 @@ class Run:
         self.error: "BaseException | None" = None  # what a failed run failed of
         self.health: dict = {}  # label-free figures of the last evaluation
         self.scores: "dict | None" = None  # ACC, NMI, ARI of the last evaluation, if labels were given
-        self._steps, self._disk, self._observers, self._thread = steps, folder, list(observers), None
+        self._steps, self._disk, self._observers, self._thread, self._wants_report = steps, folder, list(observers), None, report
+        self._begun = threading.Lock()  # taken by whoever starts the run, and never given back: nobody starts it twice
         self._go, self._stop, self._done = threading.Event(), "", threading.Event()
         self._go.set()
         self._best, self._saved = -math.inf, time.monotonic()
@@ -154,7 +163,7 @@ class Run:
     # ---- what a user sees and does
     def start(self) -> "Run":
         "Begin training in a daemon thread, if that has not been done; returns at once."
-        if self._thread is None and self.status == "ready":
+        if self._begun.acquire(blocking=False):
             release_threads()
             _release_after_cells(self)
             self._thread = threading.Thread(target=self._drive, name="dcacn-train", daemon=True)
@@ -163,7 +172,7 @@ class Run:
 
     def drive(self) -> "Run":
         "Train here and return at the end. Ctrl-C ends the run after the step under way, and is raised then."
-        if self.status != "ready" or self._thread is not None:
+        if not self._begun.acquire(blocking=False):
             raise RuntimeError("this run has been started already; wait() waits for its end")
         with _interruptible(self):
             self._drive()
@@ -174,10 +183,11 @@ class Run:
     def subscribe(self, observer: "Callable[[Event], None]") -> None:
         "Hand `observer` every event from now on, after RunStarted if that has passed. All events so far are in the run's folder, if it has one."
         with self._telling:
+            new = [observer]  # empty once it has raised
             for passed in (self._start, self._end):
                 if passed is not None:
-                    tell([observer], passed)
-            self._observers.append(observer)
+                    tell(new, passed)
+            self._observers += new
 
     def unsubscribe(self, observer: "Callable[[Event], None]") -> None:
         "Hand `observer` no more events; nothing happens if it gets none."
@@ -207,6 +217,7 @@ class Run:
 
     def wait(self, timeout: "float | None" = None) -> "Run":
         "Block until the run has ended (or `timeout` seconds); a failed run raises its error here. In a notebook, `await run` instead."
+        self._check_begun()
         try:
             self._done.wait(timeout)
         except KeyboardInterrupt:
@@ -217,10 +228,17 @@ class Run:
             raise self.error
         return self
 
+    def _check_begun(self) -> None:
+        "Who waits for a run that nobody has started would wait for ever."
+        if not self._begun.locked():
+            raise RuntimeError("this run has not been started; start() or drive() does that")
+
     def __await__(self):
         return self._watch().__await__()
 
     async def _watch(self) -> "Run":
+        "Wait for the end; whoever cancels this, as `asyncio.wait_for` does when its time is up, stops the run."
+        self._check_begun()
         try:
             while not self._done.is_set():
                 await asyncio.sleep(0.05)
@@ -311,8 +329,8 @@ class Run:
             self._start = event
         if isinstance(event, Evaluated):
             self.health, self.scores = event.health, event.scores
-            if event.epoch and event.health["view_information"] > self._best:
-                self._best = event.health["view_information"]
+            if event.epoch:
+                self._best = max(self._best, _score(event))
 
     def _save(self) -> None:
         "Write a checkpoint of this consistent moment."
@@ -322,7 +340,7 @@ class Run:
 
     def _keep_best(self, event: Evaluated) -> None:
         "Keep the weights with the highest label-free score beside the last ones."
-        score = event.health["view_information"]
+        score = _score(event)
         if self._disk and event.epoch and score > self._best:
             self._disk.save_best(step=event.step, epoch=event.epoch, view_information=score)
 
@@ -330,21 +348,36 @@ class Run:
         "The last event, the report, the lock: none of them can lose what the run has done."
         self.status = event.reason
         try:
+            self._log_end(event)
+            with self._telling:
+                self._end = event
+                tell(self._observers, event)
+            self._report(event)
+        finally:  # also if a Ctrl-C comes in between
+            if self._disk:
+                self._disk.close()
+
+    def _log_end(self, event: RunFinished) -> None:
+        "Write the last event."
+        try:
             if self._disk:
                 self._disk.log(event)
         except Exception:
             log.exception("the end of the run could not be written into its log")
-        with self._telling:
-            self._end = event
-            tell(self._observers, event)
+
+    def _report(self, event: RunFinished) -> None:
+        "Write the report; who presses Ctrl-C does not want to wait for pictures."
         try:
-            if self._disk and event.reason != "interrupted":  # who presses Ctrl-C does not want to wait for pictures
+            if self._disk and self._wants_report and event.reason != "interrupted":
                 write_report(self.folder)
         except Exception:
             log.exception("the run is %s, but its report could not be written; write_report(%r) tries again", event.reason, str(self.folder))
-        finally:
-            if self._disk:
-                self._disk.close()
+
+
+def _score(event: Evaluated) -> float:
+    "The label-free figure the best weights are kept by; of a training that does not tell it, no weights are kept."
+    score = event.health.get("view_information", -math.inf)
+    return -math.inf if math.isnan(score) else score
 
 
 class _interruptible:

@@ -202,7 +202,8 @@ def tell(
             observer(event)
         except Exception:
             logger.exception("observer %r failed at %s and gets no further events; training goes on", observer, type(event).__name__)
-            observers.remove(observer)
+            if observer in observers:  # it may have taken itself off before
+                observers.remove(observer)
 
 
 def watch(

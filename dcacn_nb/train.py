@@ -200,6 +200,7 @@ def fit(
     resume: bool = False, # go on with the run in run_dir; with no checkpoint in it yet, start over
     model: "ClusterNet | None" = None, # a network of your own; built from the settings if None
     method: Method = Method(), # DCACN, or a baseline: find_method("cc"), or one of your own
+    report: bool = True, # write report.html into run_dir at the end; its pictures take some seconds
 ) -> Run:
     "Train, and return the run: in the foreground when it has ended, in the background at once."
     config = method.settings(config)
@@ -212,7 +213,7 @@ def fit(
     state = TrainState(method.network(config) if model is None else model, config)
     steps = train(state.model, images, config, labels=labels, extra=extra, state=state, protocol=protocol, method=method)
     folder = None if run_dir is None else RunFolder(run_dir, state, describe_run(method, config, images, extra), protocol, resume)
-    run = Run(steps, state, images, folder, [*observers, *([ProgressBar()] if progress else [])], labels)
+    run = Run(steps, state, images, folder, [*observers, *([ProgressBar()] if progress else [])], labels, report)
     if not start:
         return run
     return run.start() if background else run.drive()

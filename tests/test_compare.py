@@ -108,8 +108,9 @@ def test_options_are_remembered_and_compared(digits, tmp_path):
 
 # --- grids --------------------------------------------------------------------------------------------------------
 def started(*args):
-    "A `dcacn` of its own process."
-    return subprocess.Popen([sys.executable, "-c", "from dcacn_nb.cli import main; main()", *map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    "A `dcacn` of its own process, without pictures there too."
+    code = "from dcacn_nb import run; run.write_report = lambda folder: None; from dcacn_nb.cli import main; main()"
+    return subprocess.Popen([sys.executable, "-c", code, *map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 @pytest.mark.slow

@@ -520,3 +520,80 @@ def test_watch_drops_a_failing_observer(finished, caplog):
     heard = []
     watch(folder, [lambda event: 1 / 0, heard.append])
     assert heard == read_events(folder) and len(caplog.records) == 1
+
+
+def test_a_run_is_started_once(digits, config):
+    "Many threads start it at the same moment: one of them does."
+    run = fit(digits, replace(config, epochs=1), start=False)
+    began, barrier = [], threading.Barrier(8)
+    real = run._steps
+    def counted():
+        began.append(threading.current_thread().name)
+        yield from real
+    run._steps = counted()
+    def start():
+        barrier.wait()
+        run.start()
+    threads = [threading.Thread(target=start) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert run.wait(60).status == "completed" and began == ["dcacn-train"]
+    with pytest.raises(RuntimeError, match="started already"):
+        run.drive()
+
+
+def test_ctrl_c_before_the_first_step_starts_no_second_driver(digits, config, monkeypatch):
+    "It comes when the handler stands and training does not go yet; the foreground ends, and no thread was made."
+    real = driver._interruptible.__enter__
+    def entered(self):
+        real(self)
+        os.kill(os.getpid(), signal.SIGINT)
+    monkeypatch.setattr(driver._interruptible, "__enter__", entered)
+    run = fit(digits, config, start=False)
+    with pytest.raises(KeyboardInterrupt, match="stopped at step 0"):
+        run.drive()
+    assert run._thread is None and run.state.step == 0 and run.status == "interrupted"
+
+
+def test_an_interrupt_at_the_very_end_frees_the_folder(digits, config, tmp_path, monkeypatch):
+    "A second Ctrl-C hits the last event: it is raised, and the folder can be opened again."
+    run = fit(digits, replace(config, epochs=1), run_dir=tmp_path, start=False)
+    def interrupted(event):
+        raise KeyboardInterrupt
+    monkeypatch.setattr(run, "_log_end", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run.drive()
+    assert run._done.is_set() and fit(digits, replace(config, epochs=1), run_dir=tmp_path, resume=True).status == "completed"
+
+
+def test_nobody_waits_for_a_run_that_was_not_started(digits, config):
+    run = fit(digits, config, start=False)
+
+    async def awaiting():
+        return await run
+
+    for wait in (lambda: run.wait(60), lambda: in_a_loop(awaiting)):
+        with pytest.raises(RuntimeError, match="has not been started"):
+            wait()
+
+
+def test_a_training_without_the_label_free_figure_keeps_no_best_weights(digits, config, tmp_path, monkeypatch):
+    "Evaluated need not tell `view_information`: NaN or nothing is no reason to fail."
+    def other(event):
+        return replace(event, health={"n_empty": 0} if event.epoch == 1 else {"view_information": float("nan")}) if isinstance(event, Evaluated) else event
+
+    run = fit(digits, config, run_dir=tmp_path, start=False)
+    real = run._steps
+    run._steps = (other(event) for event in real)
+    assert run.drive().status == "completed" and not (tmp_path / "checkpoints" / "best.safetensors").exists()
+
+
+def test_an_observer_that_takes_itself_off_and_fails_is_no_trouble(digits, config, caplog):
+    run = fit(digits, replace(config, epochs=1), start=False)
+    def leaving(event):
+        run.unsubscribe(leaving)
+        raise ZeroDivisionError("after that")
+    run.subscribe(leaving)
+    assert run.drive().status == "completed" and len([r for r in caplog.records if "gets no further events" in r.getMessage()]) == 1

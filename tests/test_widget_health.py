@@ -158,11 +158,22 @@ def test_names_are_plain_text(tmp_path):
 def test_questions_while_training():
     "Views may ask on one thread while events come on another."
     widget, sent = watched(START, evaluated(1, SURE), snapshot(1, SURE))
-    train = threading.Thread(target=lambda: [widget(event) for epoch in range(2, 60) for event in (evaluated(epoch, SURE), snapshot(epoch, SURE))])
-    train.start()
-    while train.is_alive():
+    questions = threading.Semaphore(0)
+
+    def train():
+        "After every fifth epoch at the latest a question has come in between, however the threads are scheduled."
+        for epoch in range(2, 60):
+            widget(evaluated(epoch, SURE))
+            widget(snapshot(epoch, SURE))
+            if epoch % 5 == 0:
+                assert questions.acquire(timeout=20)
+
+    thread = threading.Thread(target=train)
+    thread.start()
+    while thread.is_alive():
         widget._on_message(widget, {"kind": "alike", "epoch": widget._snapshots()[-1]}, [])
         widget._on_message(widget, {"kind": "hello"}, [])
-    train.join()
+        questions.release()
+    thread.join()
     widget(RunFinished("completed", 590, 59))
     assert len([1 for content, _ in sent if content["kind"] == "alike"]) > 0 and len(widget.evaluations) == 59

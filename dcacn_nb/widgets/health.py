@@ -101,7 +101,7 @@ class ClusterHealth(LiveWidget):
     def _forget(self) -> None:
         "As before the first event."
         self.evaluations = Thinned(self.limit)
-        self._n_clusters, self._known = 0, (None, None)
+        self._n_clusters, self._known, self._tested = 0, (None, None), []
 
     def _clusters(self, event: Evaluated) -> int:
         "Clusters of an evaluation; those of the one before if it does not say."
@@ -179,14 +179,20 @@ class ClusterHealth(LiveWidget):
     # ---- likeness
     def _snapshots(self) -> "list[int]":
         "Epochs of the snapshots kept in which the clusters can be compared."
-        return sorted({snapshot.epoch for snapshot in self.history.snapshots if _comparable(snapshot)})
+        return sorted({snapshot.epoch for snapshot in self._comparable()})
+
+    def _comparable(self) -> "list[SnapshotTaken]":
+        "Snapshots kept in which the clusters can be compared; each is looked through once, since it never changes."
+        known = {id(snapshot): fit for snapshot, fit in self._tested}
+        self._tested = [(snapshot, known[id(snapshot)] if id(snapshot) in known else _comparable(snapshot)) for snapshot in self.history.snapshots]
+        return [snapshot for snapshot, fit in self._tested if fit]
 
     def alike(
         self,
         epoch: int, # of a snapshot that is kept
     ) -> "tuple[np.ndarray, dict]": # (K,K) float32 in [0,1]; its epoch and size, the most alike pair, and what is to be said of it
         "The likeness of the clusters in a snapshot: cosine similarity of the columns of assignments."
-        snapshot = next((s for s in reversed(self.history.snapshots) if s.epoch == epoch and _comparable(s)), None)
+        snapshot = next((s for s in reversed(self._comparable()) if s.epoch == epoch), None)
         if snapshot is None:
             raise ValueError(f"epoch must be that of a snapshot: one of {self._snapshots()}, got {epoch!r}")
         if self._known[0] is not snapshot:  # several views ask for the same
