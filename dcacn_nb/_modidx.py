@@ -592,7 +592,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                               'dcacn_nb.run.Run.__await__': ('run.html#run.__await__', 'dcacn_nb/run.py'),
                               'dcacn_nb.run.Run.__init__': ('run.html#run.__init__', 'dcacn_nb/run.py'),
                               'dcacn_nb.run.Run.__repr__': ('run.html#run.__repr__', 'dcacn_nb/run.py'),
-                              'dcacn_nb.run.Run._check_begun': ('run.html#run._check_begun', 'dcacn_nb/run.py'),
                               'dcacn_nb.run.Run._drive': ('run.html#run._drive', 'dcacn_nb/run.py'),
                               'dcacn_nb.run.Run._finish': ('run.html#run._finish', 'dcacn_nb/run.py'),
                               'dcacn_nb.run.Run._follow': ('run.html#run._follow', 'dcacn_nb/run.py'),

@@ -414,7 +414,7 @@ def plot_attention(
     else:
         words = "attention or activation" if kind == "auto" else MAPS[kind][1]
         return empty_picture(f"no maps of {words} in the log", f"Attention: the log holds no maps of {words}.")
-    figure = Picture(figsize=(9, 1.05 * (len(maps) + 1)), layout="constrained")
+    figure = Picture(figsize=(0.7 + 1.04 * len(images), 1.05 * (len(maps) + 1)), layout="constrained")
     tiles = _tiles(images, 96)
     for axis, (name, values) in zip(figure.subplots(len(maps) + 1, squeeze=False)[:, 0], [("image", None), *maps.items()]):
         for i, tile in enumerate(tiles):

@@ -216,8 +216,9 @@ class Run:
         self.start()
 
     def wait(self, timeout: "float | None" = None) -> "Run":
-        "Block until the run has ended (or `timeout` seconds); a failed run raises its error here. In a notebook, `await run` instead."
-        self._check_begun()
+        "Block until the run has ended (or `timeout` seconds); a failed run raises its error here. In a notebook, `await run` instead: it also waits for the button that starts the run."
+        if not self._begun.locked():
+            raise RuntimeError("this run has not been started; start() or drive() does that")
         try:
             self._done.wait(timeout)
         except KeyboardInterrupt:
@@ -228,17 +229,11 @@ class Run:
             raise self.error
         return self
 
-    def _check_begun(self) -> None:
-        "Who waits for a run that nobody has started would wait for ever."
-        if not self._begun.locked():
-            raise RuntimeError("this run has not been started; start() or drive() does that")
-
     def __await__(self):
         return self._watch().__await__()
 
     async def _watch(self) -> "Run":
-        "Wait for the end; whoever cancels this, as `asyncio.wait_for` does when its time is up, stops the run."
-        self._check_begun()
+        "Wait for the end, before it for somebody to start the run; whoever cancels this, as `asyncio.wait_for` does when its time is up, stops the run."
         try:
             while not self._done.is_set():
                 await asyncio.sleep(0.05)
