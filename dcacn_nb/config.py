@@ -83,6 +83,7 @@ class TrainConfig:
     amp: str = "auto"  # "auto": bfloat16 on CUDA, else float32; "bf16"; "off"
     channels_last: bool = True  # memory layout of the convolutions
     compile: bool = False  # torch.compile of the backbone
+    cuda_graphs: bool = True  # on CUDA: record a step and replay it, instead of asking for each of its parts anew
 
     def __post_init__(self):
         for name, low in _WHOLE.items():
@@ -119,7 +120,7 @@ _REAL = {  # name -> smallest value, largest value, whether the smallest is excl
 _CHOICES = {  # name -> values
     "channels": (1, 3), "backbone": BACKBONES, "attention": (True, False, "channel", "spatial"), "stem": ("auto", "small", "imagenet"),
     "cluster_axis": ("sample", "cluster"), "optimizer": ("adamw", "adam"), "schedule": ("cosine", "constant"), "amp": ("auto", "bf16", "off"),
-    **dict.fromkeys(("decoupled_instance", "decoupled_cluster", "channels_last", "compile"), (True, False)),
+    **dict.fromkeys(("decoupled_instance", "decoupled_cluster", "channels_last", "compile", "cuda_graphs"), (True, False)),
 }
 
 # %% ../nbs/45_config.ipynb #f16d20ec

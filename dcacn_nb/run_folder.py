@@ -40,7 +40,7 @@ class FolderInUse(RuntimeError):
     "A run that has not ended holds the folder."
 
 
-FREE_TO_CHANGE = ("device", "compile", "checkpoint_seconds", "keep_last")  # settings that a resumed run may change
+FREE_TO_CHANGE = ("device", "compile", "cuda_graphs", "checkpoint_seconds", "keep_last")  # settings that a resumed run may change
 
 
 def versions() -> "dict[str, str]":

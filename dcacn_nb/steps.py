@@ -5,13 +5,15 @@
 # %% auto #0
 __all__ = ['ORDER', 'VIEWS', 'SAMPLE', 'AGREEMENT', 'DROPOUT', 'TrainingDiverged', 'TrainState', 'learning_rate',
            'multicrop_objective', 'train_step', 'autocast', 'own_draws', 'Method', 'method_names', 'find_method',
-           'memory_layout', 'place', 'device_of', 'encode_steps', 'encode']
+           'memory_layout', 'place', 'record_graph', 'Stepper', 'device_of', 'encode_steps', 'encode']
 
 # %% ../nbs/47_steps.ipynb #f915ab37
 import contextlib
+import gc
 import importlib
 import math
 import pkgutil
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -37,8 +39,8 @@ class TrainState:
     "Everything that changes while training runs: what a checkpoint holds."
     def __init__(self, model: ClusterNet, config: TrainConfig):
         self.model, self.config = model, config
-        fused = pick_device(config.device).type in ("cpu", "cuda")  # one kernel for all parameters
-        knobs = dict(lr=config.lr, weight_decay=config.weight_decay, fused=fused)
+        kind = pick_device(config.device).type
+        knobs = dict(lr=config.lr, weight_decay=config.weight_decay, fused=kind in ("cpu", "cuda"), capturable=kind == "cuda")  # fused: one kernel for all parameters
         self.optimizer = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[config.optimizer](model.parameters(), **knobs)
         self.step = 0  # optimisation steps done
         self.epoch = 0  # epochs done, their evaluation included
@@ -145,7 +147,7 @@ def train_step(
     images: Tensor, # (B,C,H,W) uint8, on the model's device
     views: Callable, # the augmentation: (images, generator) -> Crops
     draws: torch.Generator, # this step's random numbers
-    lr: float, # this step's learning rate
+    lr: "float | Tensor", # this step's learning rate
     instance_only: bool = False, # images outside the clustering: the instance loss alone
     loss: Callable = multicrop_objective, # the way from images to loss terms
     chosen: "Tensor | None" = None, # (B,) which images these are
@@ -192,6 +194,7 @@ class Method:
     refit: "Callable[..., Iterator[None]] | None" = None  # (state, store, views, epoch): a generator, yields None when a driver may act
     schedule: "Callable[[int, int, TrainConfig], float]" = learning_rate  # arguments and result as of learning_rate
     passes: "Callable[[TrainConfig], int]" = lambda config: 2 + config.n_local  # images through the network for one image of an epoch
+    recordable: bool = True  # within an epoch, only images, draws, learning rate and tensors change: false if the loss looks at `state.step`
 
 
 def method_names() -> "list[str]": # "dcacn" first, then the baselines in alphabetical order
@@ -229,6 +232,88 @@ def place(model: nn.Module, config: TrainConfig) -> torch.device:
     device = pick_device(config.device)
     model.to(device, memory_format=memory_layout(model, config, device))
     return device
+
+# %% ../nbs/47_steps.ipynb #d52c8c78
+_RECORDING = threading.Lock()
+
+
+@contextlib.contextmanager
+def _undisturbed() -> "Iterator[None]":
+    "One recording at a time, and no garbage collection in it: an old recording that is thrown away in this thread would end the new one."
+    with _RECORDING:
+        collects = gc.isenabled()
+        gc.disable()
+        try:
+            yield
+        finally:
+            if collects:
+                gc.enable()
+
+
+def record_graph(
+    function: "Callable[[], dict[str, Tensor]]", # asks the CUDA device for work, and never waits for it
+    draws: torch.Generator, # what its random numbers come from, on that device
+) -> "Callable[[], dict[str, Tensor]]": # does that work and gives the tensors that `function` gave: the same ones at each call, with new values
+    "Record `function` as a CUDA graph, doing nothing of it yet."
+    graph = torch.cuda.CUDAGraph()
+    graph.register_generator_state(draws)
+    with _undisturbed(), torch.cuda.graph(graph, capture_error_mode="thread_local"):  # other threads may go on using the device
+        told = function()
+
+    def replay() -> "dict[str, Tensor]":
+        graph.replay()
+        return told
+    return replay
+
+
+class Stepper:
+    "Takes the steps of a run: as they come, or all but the first of an epoch as replays of one that was recorded."
+    def __init__(
+        self,
+        state: TrainState, # changed in place; its step and epoch are moved on by the caller
+        views: Callable, # the augmentation: (images, generator) -> Crops
+        method: Method, # what a step is
+        record: "Callable | None" = None, # record_graph, or None: every step as it comes
+    ):
+        self.state, self.views, self.method, self.record = state, views, method, record
+        self.kind: "tuple[int, bool] | None" = None  # epoch, and instance loss alone: what was recorded serves no other
+        self.replay: "Callable | None" = None
+
+    def __call__(
+        self,
+        images: Tensor, # (B,C,H,W) uint8, on the model's device
+        chosen: Tensor, # (B,) which images these are
+        lr: float, # this step's learning rate
+        instance_only: bool, # images outside the clustering: the instance loss alone
+    ) -> "dict[str, Tensor]": # loss terms and gradient norm, 0-dim, on the device; valid until the next step
+        "The step `state.step`."
+        state, kind = self.state, (self.state.epoch, instance_only)
+        draws = generator(state.config.seed, VIEWS, state.step, device=images.device)
+        with own_draws(state, images.device):
+            if self.record is None or kind != self.kind:
+                self.kind, self.replay = kind, None  # an old recording gives its memory back first
+                return train_step(state, images, self.views, draws, lr, instance_only, self.method.loss, chosen)
+            if self.replay is None:
+                self._record(images, chosen, draws, instance_only)
+            self.images.copy_(images)
+            self.chosen.copy_(chosen)
+            self.lr.fill_(lr)
+            self.draws.manual_seed(draws.initial_seed())
+            return self.replay()
+
+    def _record(self, images: Tensor, chosen: Tensor, draws: torch.Generator, instance_only: bool) -> None:
+        "Record a step that reads its images, learning rate and draws from places of its own."
+        state, step = self.state, self.state.step
+        self.images, self.chosen, self.draws = images.clone(), chosen.clone(), draws
+        self.lr = torch.zeros((), device=images.device)
+        state.step = None  # a loss that asks for it must not be frozen
+        try:
+            self.replay = self.record(lambda: train_step(state, self.images, self.views, draws, self.lr, instance_only, self.method.loss, self.chosen), draws)
+        except (RuntimeError, TypeError) as error:
+            raise RuntimeError(f"a step of {self.method.name} could not be recorded as a CUDA graph ({error}); "
+                               "set cuda_graphs=False, or recordable=False in the method") from error
+        finally:
+            state.step = step
 
 # %% ../nbs/47_steps.ipynb #4dfd1780
 def device_of(model: nn.Module) -> torch.device:

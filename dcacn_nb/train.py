@@ -26,8 +26,8 @@ from .model import ClusterNet
 from .run import ProgressBar, Run
 from .run_folder import RunFolder, describe_run, load_run, versions
 from .runlog import watch
-from .steps import (AGREEMENT, ORDER, SAMPLE, VIEWS, Method, TrainingDiverged, TrainState, device_of, encode, encode_steps,
-                            find_method, method_names, own_draws, place, train_step)
+from .steps import (AGREEMENT, ORDER, SAMPLE, Method, Stepper, TrainingDiverged, TrainState, device_of, encode, encode_steps, find_method,
+                            method_names, place, record_graph)
 
 _all_ = ["Method", "ProgressBar", "Run", "TrainConfig", "TrainingDiverged", "encode", "find_method", "load_run", "method_names", "watch"]  # who trains and looks at runs needs no other module
 
@@ -76,6 +76,8 @@ def train(
     stores.append((to_storage(images, device), False))
     state.store = stores[-1][0]
     views, steps_per_epoch = build_views(config), sum(len(store) // config.batch_size for store, _ in stores)
+    recorded = config.cuda_graphs and method.recordable and all(store.is_cuda for store, _ in stores)
+    take_step = Stepper(state, views, method, record_graph if recorded else None)
     evaluate = lambda **how: _evaluate(state, stores[-1][0], views, labels, method.refit, **how)
     if state.step == 0:
         yield RunStarted(method.name, dataclasses.asdict(config), protocol or {}, len(images), config.epochs * steps_per_epoch, steps_per_epoch,
@@ -86,9 +88,8 @@ def train(
         for store, chosen, instance_only, last in _batches(stores, config, state.epoch, state.step - state.epoch * steps_per_epoch):
             yield None  # everything is consistent here: a driver may save, pause or stop
             model.train()
-            draws, lr = generator(config.seed, VIEWS, state.step, device=device), method.schedule(state.step, steps_per_epoch, config)
-            with own_draws(state, device):
-                told = train_step(state, fetch(store, chosen, device), views, draws, lr, instance_only, method.loss, chosen)
+            lr = method.schedule(state.step, steps_per_epoch, config)
+            told = take_step(fetch(store, chosen, device), chosen, lr, instance_only)
             state.names = list(told)
             state.window.append(torch.stack(list(told.values())))
             state.step += 1

@@ -1,5 +1,7 @@
 "The same code on a CUDA device: agreement with the processor, no waiting in the loop, a whole run with its resume. Skipped where there is no such device."
 import dataclasses
+import gc
+import threading
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from dcacn_nb.data import fetch, load_images, to_storage
 from dcacn_nb.estimator import DCACN
 from dcacn_nb.events import Evaluated, StepDone
 from dcacn_nb.runlog import read_events
-from dcacn_nb.steps import TrainState, encode, find_method, place, train_step
+from dcacn_nb.steps import Stepper, TrainState, encode, find_method, place, record_graph, train_step
 from dcacn_nb.train import fit, load_run, train
 from dcacn_nb.views import augment, crop_resize, draw_augmentation, sample_boxes
 
@@ -102,6 +104,89 @@ def test_no_step_waits_for_the_device(name, source, digits, colours):
             checked += step
             assert all(value.isfinite() for value in told.values())
     assert checked == config.epochs
+
+
+@pytest.mark.parametrize("name", [name for name in GRADIENT_METHODS if name != "propos"])
+def test_a_recorded_step_is_the_step_itself(name, digits, exact):
+    "Every phase of every method, plain and recorded steps from the same state: the same draws, rates and images, and so the same losses."
+    images, method = digits.images[:320].to(DEVICE), find_method(name)
+    config = method.settings(preset("default", digits, 10, epochs=5, device=DEVICE, amp="off", batch_size=32, eval_every=1, snapshot_every=0))
+    state, views = TrainState(method.network(config), config), build_views(config)
+    place(state.model, config)
+    state.store = images
+
+    def losses(record) -> list:
+        stepper, told = Stepper(state, views, method, record), []
+        for step in range(8):
+            chosen = torch.arange(32 * step, 32 * step + 32, device=DEVICE)
+            state.model.train()
+            told.append(stepper(images[chosen], chosen, config.lr * (step + 1) / 8, False)["total"].item())
+            state.step += 1
+        return told
+    for state.epoch in range(config.epochs):
+        for _ in method.refit(state, images, views, state.epoch) if method.refit else ():
+            pass
+        saved, meta = {name: value.clone() for name, value in state.tensors().items()}, state.meta()
+        plain = losses(None)
+        state.restore(saved, meta)
+        recorded = losses(record_graph)
+        assert recorded == pytest.approx(plain, rel=5e-3, abs=5e-3 * max(1.0, *map(abs, plain))), f"epoch {state.epoch}"  # an information near zero is a difference of larger terms
+        assert np.std(plain) > 0 or state.epoch, "a last stage of self-labels may have none yet, but an epoch in front of it tells"
+
+
+def told_by(images, extra=None, **changes):
+    "What each step of a DCACN run of four epochs told."
+    config = preset("default", images, 10, epochs=4, seed=0, device=DEVICE, amp="off", batch_size=32, snapshot_every=0, log_every=1, **changes)
+    return [event for event in train(build_model(config), images, config, extra=extra) if isinstance(event, StepDone)]
+
+
+def test_extra_images_have_a_recording_of_their_own(digits, exact):
+    images, extra = digits.images[:320], digits.images[320:480]
+    plain, recorded = (told_by(images, extra, cuda_graphs=recorded) for recorded in (False, True))
+    ours, theirs = ([event.losses["total"] for event in steps[:15]] for steps in (recorded, plain))
+    assert len(plain) == len(recorded) == 60 and ours == pytest.approx(theirs, rel=1e-2)  # five steps on extra images, ten on the others
+
+
+def test_a_loss_that_asks_for_the_step_is_not_frozen(digits):
+    method = dataclasses.replace(find_method("propos"), recordable=True)
+    with pytest.raises(RuntimeError, match="propos could not be recorded.*recordable=False"):
+        fit(digits.images[:320], preset("default", digits, 10, epochs=2, device=DEVICE), method=method)
+
+
+def test_a_recording_is_worth_it_while_others_use_the_device(digits):
+    "A thread goes on computing on the device, as widgets do; the recorded run is faster all the same."
+    over, sums, pictures = threading.Event(), [], torch.ones(64, 64, device=DEVICE)
+
+    def others():
+        while not over.wait(0.01):
+            sums.append((pictures @ pictures).sum().item())
+    busy = threading.Thread(target=others)
+    busy.start()
+    try:
+        rates = {}
+        for recorded in (False, True):
+            config = preset("default", digits, 10, epochs=4, seed=0, device=DEVICE, snapshot_every=0, log_every=28, cuda_graphs=recorded)
+            rates[recorded] = [event.images_per_second for event in train(build_model(config), digits.images, config) if isinstance(event, StepDone)][-1]
+    finally:
+        over.set()
+        busy.join()
+    assert set(sums) == {64.0 ** 3} and rates[True] > 2 * rates[False]
+
+
+def test_an_old_recording_does_not_end_a_new_one(digits):
+    "Recordings that only the garbage collector can free, while the next one is made; without care one of the runs fails."
+    config = preset("default", digits, 10, epochs=2, device=DEVICE, snapshot_every=0)
+    before = gc.get_threshold()
+    gc.set_threshold(50)  # collects all the time
+    try:
+        for seed in range(3):
+            steps = train(build_model(config), digits.images[:320], dataclasses.replace(config, seed=seed))
+            kept = [event for event in steps]
+            ring = [steps, kept]
+            ring.append(ring)
+            del steps, ring
+    finally:
+        gc.set_threshold(*before)
 
 
 @pytest.mark.parametrize("changes", [{}, {"amp": "off"}, {"compile": True}, {"channels_last": False}], ids=str)

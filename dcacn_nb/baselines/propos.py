@@ -216,4 +216,5 @@ def propos(
     check_int("restarts", restarts, low=1)
     knobs = dict(sigma=sigma, prototype_weight=prototype_weight, prototype_temperature=prototype_temperature, momentum=momentum, warmup=warmup)
     return Method("propos", knobs | {"restarts": restarts}, _settings, _network, partial(_loss, **knobs),
-                  partial(_refit, warmup=warmup, restarts=restarts), passes=lambda config: 4)  # two views through online and target network each
+                  partial(_refit, warmup=warmup, restarts=restarts), passes=lambda config: 4,  # two views through online and target network each
+                  recordable=False)  # the target's momentum changes with every step
