@@ -83,7 +83,7 @@ class TrainConfig:
     amp: str = "auto"  # "auto": bfloat16 on CUDA, else float32; "bf16"; "off"
     channels_last: bool = True  # memory layout of the convolutions
     compile: bool = False  # torch.compile of the backbone
-    cuda_graphs: bool = True  # on CUDA: record a step and replay it, instead of asking for each of its parts anew
+    cuda_graphs: bool = True  # on CUDA, for images that fit there: record a step and replay it, instead of asking for each of its parts anew
 
     def __post_init__(self):
         for name, low in _WHOLE.items():

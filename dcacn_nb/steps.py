@@ -9,6 +9,7 @@ __all__ = ['ORDER', 'VIEWS', 'SAMPLE', 'AGREEMENT', 'DROPOUT', 'TrainingDiverged
 
 # %% ../nbs/47_steps.ipynb #f915ab37
 import contextlib
+import copy
 import gc
 import importlib
 import math
@@ -76,12 +77,12 @@ class TrainState:
         for name, value in pick("optimizer.").items():
             index, _, slot = name.partition(".")
             like = parameters[int(index)]
-            if value.shape == like.shape:  # in the parameter's memory layout too: another one may round differently
-                value = torch.empty_like(like, requires_grad=False).copy_(value)
-            slots.setdefault(int(index), {})[slot] = value
+            # a copy, since the optimiser goes on in place; in the parameter's memory layout, since another one may round differently
+            same = value.shape == like.shape
+            slots.setdefault(int(index), {})[slot] = torch.empty_like(like, requires_grad=False).copy_(value) if same else value.clone()
         self.optimizer.load_state_dict({"state": slots, "param_groups": self.optimizer.state_dict()["param_groups"]})
         self.window = [row.to(parameters[0].device) for row in tensors["window"]] if "window" in tensors else []
-        self.memory = {name: value.to(parameters[0].device) for name, value in pick("memory.").items()}
+        self.memory = {name: value.to(parameters[0].device, copy=True) for name, value in pick("memory.").items()}
         self.step, self.epoch, self.sums = meta["step"], meta["epoch"], meta["sums"]
         self.clock = (time.perf_counter(), self.step)
 
@@ -194,7 +195,7 @@ class Method:
     refit: "Callable[..., Iterator[None]] | None" = None  # (state, store, views, epoch): a generator, yields None when a driver may act
     schedule: "Callable[[int, int, TrainConfig], float]" = learning_rate  # arguments and result as of learning_rate
     passes: "Callable[[TrainConfig], int]" = lambda config: 2 + config.n_local  # images through the network for one image of an epoch
-    recordable: bool = True  # within an epoch, only images, draws, learning rate and tensors change: false if the loss looks at `state.step`
+    recordable: bool = True  # within an epoch only images, `chosen`, draws, learning rate and the contents of tensors change; false if Python decides anew at a step
 
 
 def method_names() -> "list[str]": # "dcacn" first, then the baselines in alphabetical order
@@ -255,19 +256,22 @@ def record_graph(
     draws: torch.Generator, # what its random numbers come from, on that device
 ) -> "Callable[[], dict[str, Tensor]]": # does that work and gives the tensors that `function` gave: the same ones at each call, with new values
     "Record `function` as a CUDA graph, doing nothing of it yet."
-    graph = torch.cuda.CUDAGraph()
-    graph.register_generator_state(draws)
-    with _undisturbed(), torch.cuda.graph(graph, capture_error_mode="thread_local"):  # other threads may go on using the device
-        told = function()
+    device = draws.device  # PyTorch records what goes to the current one
+    with _undisturbed(), torch.cuda.device(device):
+        graph = torch.cuda.CUDAGraph()
+        graph.register_generator_state(draws)
+        with torch.cuda.graph(graph, stream=torch.cuda.Stream(device), capture_error_mode="thread_local"):  # other threads may go on using the device
+            told = function()
 
     def replay() -> "dict[str, Tensor]":
-        graph.replay()
+        with torch.cuda.device(device):
+            graph.replay()
         return told
     return replay
 
 
 class Stepper:
-    "Takes the steps of a run: as they come, or all but the first of an epoch as replays of one that was recorded."
+    "Takes the steps of a run: as they come, or all but an epoch's first as replays of one that was recorded. A restored state needs a new one."
     def __init__(
         self,
         state: TrainState, # changed in place; its step and epoch are moved on by the caller
@@ -295,6 +299,8 @@ class Stepper:
                 return train_step(state, images, self.views, draws, lr, instance_only, self.method.loss, chosen)
             if self.replay is None:
                 self._record(images, chosen, draws, instance_only)
+            if images.shape != self.images.shape:
+                raise ValueError(f"images must have the shape of the recorded step, {tuple(self.images.shape)}, got {tuple(images.shape)}")
             self.images.copy_(images)
             self.chosen.copy_(chosen)
             self.lr.fill_(lr)
@@ -303,17 +309,20 @@ class Stepper:
 
     def _record(self, images: Tensor, chosen: Tensor, draws: torch.Generator, instance_only: bool) -> None:
         "Record a step that reads its images, learning rate and draws from places of its own."
-        state, step = self.state, self.state.step
         self.images, self.chosen, self.draws = images.clone(), chosen.clone(), draws
         self.lr = torch.zeros((), device=images.device)
-        state.step = None  # a loss that asks for it must not be frozen
+        shown = copy.copy(self.state)  # what the loss is shown: what it asks of Python would be frozen
+        del shown.step
+        before = vars(shown) | shown.memory
         try:
-            self.replay = self.record(lambda: train_step(state, self.images, self.views, draws, self.lr, instance_only, self.method.loss, self.chosen), draws)
-        except (RuntimeError, TypeError) as error:
+            self.replay = self.record(lambda: train_step(shown, self.images, self.views, draws, self.lr, instance_only, self.method.loss, self.chosen), draws)
+            exchanged = [name for name, value in (vars(shown) | shown.memory).items() if value is not before.get(name)]
+            if exchanged:
+                raise RuntimeError(f"its loss puts something else in the place of {', '.join(exchanged)}, which a replay would not; write into the tensor that is there")
+        except (RuntimeError, TypeError, AttributeError) as error:
+            self.kind = None
             raise RuntimeError(f"a step of {self.method.name} could not be recorded as a CUDA graph ({error}); "
                                "set cuda_graphs=False, or recordable=False in the method") from error
-        finally:
-            state.step = step
 
 # %% ../nbs/47_steps.ipynb #4dfd1780
 def device_of(model: nn.Module) -> torch.device:
