@@ -17,7 +17,7 @@ import json, os, signal, sys, threading, time
 import torch
 torch.set_num_threads(1)
 from dataclasses import replace
-from dcacn_nb import run as driver, run_folder, runlog, train
+from dcacn_nb import run as driver, run_folder, runlog, steps, train
 from dcacn_nb.config import preset
 from dcacn_nb.data import load_images
 
@@ -25,7 +25,7 @@ digits = load_images("digits", limit=200)
 config = preset("default", digits, 10, width=4, projection_dim=8, batch_size=50, n_local=1, epochs=3, lr=0.01, log_every=3, eval_every=1, snapshot_every=2,
                 snapshot_size=50, checkpoint_seconds=0.0, keep_last=1, device="cpu")
 driver.write_report = lambda folder: None  # its pictures have tests of their own
-OWNERS = {"os": os, "train": train, "run": driver, "run_folder": run_folder, "runlog": runlog}
+OWNERS = {"os": os, "train": train, "run": driver, "run_folder": run_folder, "runlog": runlog, "steps": steps}
 
 def die():
     os.kill(os.getpid(), signal.SIGKILL)
@@ -76,7 +76,7 @@ def attempt(folder, plan):
         kill_at(plan["place"], plan["call"], plan.get("after", False))
     if "torn" in plan:
         torn_line(plan["torn"])
-    holder, real, calls = [], train.train_step, [0]
+    holder, real, calls = [], steps.train_step, [0]
     def stopping(*args):
         told = real(*args)
         calls[0] += 1
@@ -86,7 +86,7 @@ def attempt(folder, plan):
             holder[0].stop()
         return told
     if "stop" in plan:
-        train.train_step = stopping
+        steps.train_step = stopping
     run = train.fit(digits, settings, labels=digits.labels, run_dir=folder, resume=os.path.exists(folder), background=True)
     holder.append(run)
     run.wait()
@@ -122,13 +122,13 @@ print(json.dumps(ends))
 PLANNED = [
     {"place": "os.replace", "call": 1},  # config.json is not there yet
     {"place": "train.assignment_health", "call": 1},  # the first evaluation: nothing is saved at step 0
-    {"place": "train.train_step", "call": 3, "after": True},  # weights moved, step not counted
+    {"place": "steps.train_step", "call": 3, "after": True},  # weights moved, step not counted
     {"torn": 1},  # half a StepDone
     {"place": "os.replace", "call": 3},  # a checkpoint under its temporary name
     {"place": "os.replace", "call": 4, "after": True},  # a checkpoint in place, the old one not yet deleted
     {"place": "os.fsync", "call": 2},  # a checkpoint not yet on the disk
     {"place": "run_folder.prune_checkpoints", "call": 1},
-    {"place": "train.train_step", "call": 2, "seconds": 1e9},
+    {"place": "steps.train_step", "call": 2, "seconds": 1e9},
     {"place": "train.evaluate_clustering", "call": 1, "seconds": 1e9},  # a whole piece of an epoch lost, its events in the log
     {"place": "train._snapshot", "call": 1},
     {"place": "run.write_report", "call": 1},  # all done but the report

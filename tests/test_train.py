@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from dcacn_nb import checkpoint, run as driver, steps, train
+from dcacn_nb import checkpoint, run as driver, steps as steps_module, train
 from dcacn_nb.checkpoint import CheckpointError, list_checkpoints, load_checkpoint, save_checkpoint
 from dcacn_nb.config import build_model, preset
 from dcacn_nb.data import ImageSet, load_images
@@ -151,14 +151,14 @@ def test_an_observer_that_raises_is_reported_once_and_dropped(digits, config, ca
 
 
 def test_divergence_names_the_step_and_keeps_the_good_checkpoint(digits, config, tmp_path, monkeypatch):
-    real, calls = steps.dcacn_loss, [0]
+    real, calls = steps_module.dcacn_loss, [0]
 
     def poisoned(*args, **kwargs):
         losses = real(*args, **kwargs)
         calls[0] += 1
         return losses if calls[0] < 5 else {name: value * float("nan") for name, value in losses.items()}
 
-    monkeypatch.setattr(steps, "dcacn_loss", poisoned)
+    monkeypatch.setattr(steps_module, "dcacn_loss", poisoned)
     run = fit(digits, replace(config, epochs=3, log_every=3, checkpoint_seconds=0.0), run_dir=tmp_path, background=True)
     with pytest.raises(TrainingDiverged, match=r"not finite at step 5 \(total nan.*grad_norm nan\).*smaller lr"):
         run.wait(60)
@@ -237,7 +237,7 @@ def test_a_fault_in_the_background_surfaces(digits, config, monkeypatch, caplog)
     def failing(*args, **kwargs):
         raise MemoryError("no room for the crops")
 
-    monkeypatch.setattr(train, "train_step", failing)
+    monkeypatch.setattr(steps_module, "train_step", failing)
     run = fit(digits, config, background=True)
     with pytest.raises(MemoryError, match="no room for the crops"):
         run.wait(60)
@@ -467,13 +467,13 @@ def test_labels_never_reach_training(digits, config, finished):
 
 
 def test_extra_images_come_first_and_see_the_instance_loss_alone(digits, config, monkeypatch):
-    real, seen = train.train_step, []
+    real, seen = steps_module.train_step, []
 
     def watching(state, images, views, draws, lr, instance_only, *more):
         seen.append((instance_only, {bytes(image.numpy()) for image in images}))
         return real(state, images, views, draws, lr, instance_only, *more)
 
-    monkeypatch.setattr(train, "train_step", watching)
+    monkeypatch.setattr(steps_module, "train_step", watching)
     first, rest = digits.images[:80], digits.images[80:]
     steps = []
     run = fit(ImageSet(rest, extra=ImageSet(first)), config, observers=[lambda e: steps.append(e) if isinstance(e, StepDone) else None])
