@@ -5,7 +5,6 @@ Example: python benchmarks/step_speed.py --device cuda --output benchmarks/step_
 """
 import argparse
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -82,7 +81,7 @@ def row(recipe: str, name: str, channels: int, side: int, changes: dict, device:
     state, views, images = prepared(name, channels, side, device, changes)
     config = state.config
     told = measured(state, views, images, steps, warm_up, record)
-    flops = 3 * forward_flops(replace(config, compile=False)) * len(images)
+    flops = 3 * forward_flops(config) * len(images)
     told |= {"images_a_second": len(images) / told["ms_a_step"] * 1e3, "tflops": flops / told["ms_a_step"] / 1e9}
     place_name = torch.cuda.get_device_name() if device == "cuda" else "processor"
     return {"recipe": recipe, "preset": name, "image": side, "backbone": config.backbone, "width": config.width, "batch": len(images),

@@ -34,7 +34,7 @@ def test_live_widget_appears(lab, page, artifacts):
     lab.open(page, "widget.ipynb")
     assert browser.run_all(page, 60)["errors"] == []
     page.get_by_role("button", name="press me").click()
-    page.get_by_text("heard", exact=True).wait_for(timeout=30_000)
+    page.get_by_text("heard", exact=True).wait_for(timeout=10_000)
     browser.picture(page, artifacts / "widget.png")
     assert [c for c in page.complaints if c not in HARMLESS] == []
 
