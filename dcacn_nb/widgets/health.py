@@ -101,7 +101,7 @@ class ClusterHealth(LiveWidget):
     def _forget(self) -> None:
         "As before the first event."
         self.evaluations = Thinned(self.limit)
-        self._n_clusters, self._known, self._tested = 0, (None, None), []
+        self._n_clusters, self._known, self._tested, self._said = 0, (None, None), [], (None, "", [])
 
     def _clusters(self, event: Evaluated) -> int:
         "Clusters of an evaluation; those of the one before if it does not say."
@@ -121,7 +121,7 @@ class ClusterHealth(LiveWidget):
     def _append(self, event: Evaluated) -> None:
         "One more evaluation."
         halve, before = self.evaluations.append(event), self._n_clusters
-        self._n_clusters = self._clusters(event)
+        self._n_clusters, self._said = self._clusters(event), (None, "", [])
         if self._n_clusters != before:
             self._reset()
         elif self._viewed:
@@ -155,8 +155,10 @@ class ClusterHealth(LiveWidget):
 
     def _found(self, event: Evaluated) -> "list[tuple[str, str]]":
         "Findings of an evaluation: (severity, sentence)."
-        begin = [("note", self.say("untrained"))] if event.epoch == 0 else []
-        return begin + _spoken(diagnose(event.health, self.lang, self._config()))
+        if self._said[0] is not event or self._said[1] != self.lang:  # the message and the summary say the same
+            begin = [("note", self.say("untrained"))] if event.epoch == 0 else []
+            self._said = event, self.lang, begin + _spoken(diagnose(event.health, self.lang, self._config()))
+        return self._said[2]
 
     def describe(self) -> str:
         "The last evaluation in figures, and what is to be said of it first."
