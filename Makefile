@@ -20,10 +20,11 @@ demo: .venv/.setup-core ## cluster images in a terminal, from start to report
 lab: .venv/.setup-lab ## open the course in JupyterLab
 	$(BIN)/jupyter lab $(ROOT_FLAG) --ServerApp.root_dir="$(CURDIR)" $(LAB_ARGS) nbs/tutorials/01_quickstart.ipynb
 
-# First two tests at a time, a thread each; then the browser's, which watch the clock, one at a time.
+# Two tests at a time, a thread each: those without a browser, then those with one; last those that watch the clock, alone.
 test: .venv/.setup-dev ## every notebook and test, with coverage
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not browser" -n 2 --durations=15 --cov=dcacn_nb --cov-report=
-	$(BIN)/python -m pytest -m browser --durations=5 --cov=dcacn_nb --cov-append --cov-fail-under=90
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not browser" -n 2 --durations=15 --cov=dcacn_nb --cov-fail-under=90
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "browser and not alone" -n 2 --durations=5
+	$(BIN)/python -m pytest -m alone --durations=5
 
 export: .venv/.setup-dev ## notebooks to modules, and notebooks without noise
 	$(BIN)/nbdev-export

@@ -21,7 +21,7 @@ from rich.table import Table
 
 from .cli_grids import ablate, compare
 from .cli_output import answer, checking, complain, guarded, options, rows_table, say
-from .cli_runs import (configure, in_words, leave_clusters, measure_baselines, network_of, new_run_dir, open_source, parse_settings, remembered,
+from .cli_runs import (check_settings, configure, in_words, leave_clusters, measure_baselines, network_of, new_run_dir, open_source, parse_settings, remembered,
                                report_files, run_training, summarise, trained_shape, whole_path, write_clusters)
 
 # %% ../nbs/80_cli.ipynb #cf95f065
@@ -128,15 +128,45 @@ def fit(
     named = {"epochs": epochs, "batch_size": batch_size, "amp": amp, "backbone": backbone, "width": width, "attention": attention}
     changes = {"seed": seed, "device": device} | {name: value for name, value in named.items() if value is not None}
     with checking():
-        changes |= parse_settings(settings or [])
-        if sort_into is not None and sort_into.exists():
-            raise ValueError(f"--sort-into {sort_into} exists already; give a new folder")
+        check_settings(changes := changes | parse_settings(settings or []), clusters, method)
+        then = _then(sort_into)
     reading = {"source": whole_path(source), "root": str(root.expanduser().resolve()), "split": split, "limit": limit, "image_size": image_size,
-               "on_error": on_error.value, "seed": seed, "extra": extra, "labels": labels}
+               "on_error": on_error.value, "seed": seed, "extra": extra, "labels": labels, "then": then}
     images = open_source(**reading, download=download)
+    _check_files(images, then)
     config = configure(images, clusters, labels, preset.value, upright, changes)
-    result = summarise(run := run_training(images, config, run_dir, reading, method=method), images, run_dir)
-    answer(result | leave_clusters(run, images, run_dir, sort_into))
+    run = run_training(images, config, run_dir, reading, method=method)
+    _finish(run, images, run_dir, then)
+
+
+def _then(sort_into: "Path | None") -> dict:
+    "What the end of a run leads to, as it is kept in the run's folder: copies sorted by cluster."
+    if sort_into is None:
+        return {}
+    if sort_into.exists():
+        raise ValueError(f"--sort-into {sort_into} exists already; give a new folder")
+    return {"sort_into": str(sort_into.expanduser().absolute())}
+
+
+def _check_files(images, then: dict) -> None:
+    "Only files can be copied."
+    with checking():
+        if "sort_into" in then and images.paths is None:
+            raise ValueError("--sort-into is for folders of images, and these images are no files; leave it out")
+
+
+def _finish(run, images, run_dir: Path, then: dict, seconds: "float | None" = None) -> None:
+    "What the end of a run leads to: a summary, a table of clusters, sorted copies; for the demo, other methods' scores."
+    rows = []
+    if "baselines" in then:
+        rows.append({"name": "DCACN", "seconds": seconds, "scores": run.scores, "note": "resumed" if seconds is None else ""})
+    if then.get("baselines"):
+        complain("Measuring the baselines ...")
+        rows += measure_baselines(images.images, images.labels, run.config.n_clusters, run.config.seed)
+    result = summarise(run, images, run_dir) | ({"methods": rows} if rows else {})
+    if rows:
+        say(_demo_table(rows, len(images), run.config.seed))
+    answer(result | leave_clusters(run, images, run_dir, Path(then["sort_into"]) if "sort_into" in then else None))
 
 
 @app.command()
@@ -145,19 +175,22 @@ def resume(
     run_dir: RunDir,
     device: Annotated[Optional[str], typer.Option(help="Another device than the run was started on.", show_default=False)] = None,
     root: Annotated[Optional[Path], typer.Option(help="Where the known sources are now, if they were moved.", show_default=False)] = None,
+    sort_into: Annotated[Optional[Path], typer.Option(help="New folder for sorted copies (default: as when the run was started).", show_default=False)] = None,
     as_json: AsJson = False,
 ) -> None:
-    "Go on with a run that was interrupted or killed, from its last checkpoint."
+    "Go on with a run that was interrupted or killed, from its last checkpoint, and with what was asked for at its end."
     from dcacn_nb.config import from_dict
     options.json = as_json
     reading = remembered(run_dir)
+    with checking():
+        reading["then"] = reading.get("then", {}) | _then(sort_into)
     images = open_source(**(reading | ({"root": str(root)} if root else {})))
+    _check_files(images, reading["then"])
     with checking():
         about = json.loads((run_dir / "config.json").read_text())
         config = from_dict(about["config"] | ({"device": device} if device else {}))
     run = run_training(images, config, run_dir, reading, resume=True, method=about["method"], **about.get("options", {}))
-    result = summarise(run, images, run_dir)
-    answer(result | leave_clusters(run, images, run_dir))
+    _finish(run, images, run_dir, reading["then"])
 
 # %% ../nbs/80_cli.ipynb #f7d9871a
 @app.command()
@@ -194,6 +227,7 @@ def predict(
     run_dir: RunDir,
     folder: Annotated[Path, typer.Argument(help="Folder of images.", show_default=False)],
     output: Annotated[Path, typer.Option("--output", "-o", help="CSV file to write: path, cluster, confidence.")] = Path("clusters.csv"),
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Write over a file of that name.")] = False,
     which: Weights = Which.last,
     on_error: Unreadable = OnError.error,
     as_json: AsJson = False,
@@ -208,7 +242,9 @@ def predict(
             raise ValueError(f"{folder} is no folder; give a folder of images")
         if output.is_dir():
             raise ValueError(f"--output {output} is a folder; give the CSV file to write")
-        images = load_like(folder, trained_shape(run_dir, config), on_error=on_error.value, progress=sys.stderr.isatty())
+        if output.exists() and not overwrite:
+            raise ValueError(f"--output {output} exists already; give another file, or --overwrite")
+        images = load_like(folder.absolute(), trained_shape(run_dir, config), on_error=on_error.value, progress=sys.stderr.isatty())
     p = encode(model, images.images, config).numpy()
     write_clusters(output, images.paths, p)
     sizes = [int((p.argmax(1) == k).sum()) for k in range(config.n_clusters)]
@@ -247,21 +283,15 @@ def demo(
     "Cluster scikit-learn's handwritten digits, and compare with two baselines measured in the same run."
     options.json = as_json
     run_dir = new_run_dir(run_dir, "demo", seed)
-    reading = {"source": "digits", "limit": limit, "seed": seed, "extra": False, "labels": True}
-    images = open_source(**reading)
+    reading = {"source": "digits", "limit": limit, "seed": seed, "extra": False, "labels": True, "then": {"baselines": baselines}}
     with checking():
-        changes = {"seed": seed} | ({"epochs": epochs} if epochs is not None else {}) | parse_settings(settings or [])
+        check_settings(changes := {"seed": seed} | ({"epochs": epochs} if epochs is not None else {}) | parse_settings(settings or []))
+    images = open_source(**reading)
     config = configure(images, None, True, "default", None, changes)
     say("Handwritten digits, clustered without their labels.")
     started = time.perf_counter()
     run = run_training(images, config, run_dir, reading)
-    rows = [{"name": "DCACN", "seconds": time.perf_counter() - started, "scores": run.scores, "note": ""}]
-    if baselines:
-        complain("Measuring the baselines ...")
-        rows += measure_baselines(images.images, images.labels, config.n_clusters, seed)
-    result = summarise(run, images, run_dir)
-    say(_demo_table(rows, len(images), seed))
-    answer(result | {"methods": rows})
+    _finish(run, images, run_dir, reading["then"], time.perf_counter() - started)
 
 
 def _demo_table(rows: "list[dict]", n_images: int, seed: int) -> Table:

@@ -85,11 +85,17 @@ def checking(
         raise BadInput(_in_plain_words(error)) from error
 
 
+_AS_OPTIONS = {"on_error='skip'": "--on-error skip", "n_clusters must": "-k: n_clusters must"}  # Python's way to say it, and this program's
+
+
 def _in_plain_words(error: Exception) -> str:
     "What an error says; of a file, its name first, and no number that only programmers know."
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
-    return str(error)
+    text = str(error)
+    for argument, option in _AS_OPTIONS.items():
+        text = text.replace(argument, option)
+    return text
 
 
 def guarded(command: Callable) -> Callable:

@@ -150,7 +150,9 @@ def _to_uint8(values: Tensor) -> Tensor:
         raise ValueError(f"images must be uint8 or float in [0, 1], got {values.dtype}; values 0..255 become uint8 with images.astype('uint8')")
     low, high = values.min().item(), values.max().item()
     if not (low >= 0 and high <= 1):  # NaN compares false, so it lands here too
-        raise ValueError(f"float images must lie in [0, 1], got min {low:g} and max {high:g}; divide by 255, or undo the normalisation")
+        finite = np.isfinite([low, high]).all()
+        advice = "replace NaN and infinite values" if not finite else "undo the normalisation" if low < 0 else "divide by the largest value they can have, such as 255"
+        raise ValueError(f"float images must lie in [0, 1], got min {low:g} and max {high:g}; {advice}")
     return (values * 255).round().to(torch.uint8)
 
 

@@ -157,7 +157,7 @@ def _compare(stories: "dict[str, Story]") -> Picture:
     key = [figure.axes[0].plot([], [], color=COLORS[j % 7], linestyle=DASHES[j % 4])[0] for j in range(len(told))]
     figure.legend(key, [plain_text(label, 40) for label in told], loc="outside upper center", ncols=min(4, len(told)), fontsize=8)
     ends = {label: ", ".join(f"{name} {points[-1][1]:.3g}" for name, points in quantities.items()) for label, quantities in told.items()}
-    figure.alt = f"Curves of {len(told)} runs over the epochs. At the end: " + "; ".join(f"{label}: {end or 'nothing yet'}" for label, end in ends.items()) + "."
+    figure.alt = f"Curves of {len(told)} run{'s' * (len(told) != 1)} over the epochs. At the end: " + "; ".join(f"{label}: {end or 'nothing yet'}" for label, end in ends.items()) + "."
     return figure
 
 # %% ../nbs/44_figures.ipynb #44a00020
@@ -182,7 +182,7 @@ def plot_health(
     alike = "" if p is None else _draw_similarity(figure, figure.add_subplot(grid[1, 0]), similarity(p))
     final = told[-1].health
     said = ", ".join(f"{name} {final[key]:.2f}" for key, name in HEALTH.items() if key in final)
-    figure.alt = (f"Health over {len(told)} evaluations. At the end the {len(final['cluster_mass'])} clusters hold from {min(final['cluster_mass']):.1%} to "
+    figure.alt = (f"Health over {len(told)} evaluation{'s' * (len(told) != 1)}. At the end the {len(final['cluster_mass'])} clusters hold from {min(final['cluster_mass']):.1%} to "
                   f"{max(final['cluster_mass']):.1%} of the images, {final.get('n_empty', 'an unknown number')} are empty; {said}.{alike}")
     return figure
 
@@ -246,7 +246,7 @@ def _draw_mass(figure: Picture, axis, told: "list[Evaluated]") -> None:
     edges = np.concatenate([[epochs[0] - width], middle, [epochs[-1] + width]])
     mesh = axis.pcolormesh(edges, np.arange(k + 1) - 0.5, share, cmap="cividis", vmin=0, vmax=max(2.0, float(share[np.isfinite(share)].max(initial=0))))
     axis.set(title="mass of each cluster (1: an even share)", xlabel="epoch", ylabel="cluster")
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.set_xticks([epoch for epoch in MaxNLocator(integer=True).tick_values(edges[0], edges[-1]) if epochs[0] <= epoch <= epochs[-1]])
     axis.set_yticks(range(0, k, max(1, math.ceil(k / 12))))
     figure.colorbar(mesh, ax=axis, pad=0.02)
 

@@ -39,9 +39,10 @@ class ProgressBar:
     def __init__(
         self,
         file=None, # where the line goes; None: standard error
-        plain: bool = False, # some ten lines in all instead of a moving bar: for files
+        plain: bool = False, # a line now and then instead of a moving bar: for files
     ):
         self.file, self.plain, self.bar, self.epochs, self.born, self.shown = file or sys.stderr, plain, None, 1, time.time(), {}
+        self.before, self.told, self.told_at = 0, -math.inf, self.born  # epochs of a former life; epoch and time of the last line
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, RunStarted):
@@ -50,7 +51,7 @@ class ProgressBar:
             self.shown["ACC"] = f"{event.scores['acc']:.3f}" if event.scores else None
             if self.bar is not None:
                 self._show()
-            if self.plain and (event.epoch % math.ceil(self.epochs / 10) == 0 or event.epoch == self.epochs):
+            if self.plain:
                 self._line(event)
         if isinstance(event, StepDone) and self.bar is not None:
             self._step(event)
@@ -79,12 +80,20 @@ class ProgressBar:
         self.bar.set_postfix({name: value for name, value in self.shown.items() if value}, refresh=False)
 
     def _line(self, event: Evaluated) -> None:
-        "An evaluation as a line of its own; those of a resumed run's former life are not told again."
-        if event.time >= self.born:
+        "An evaluation as a line of its own, now and then; those of a resumed run's former life are not told again."
+        if event.time < self.born:
+            self.before = event.epoch
+        elif event.epoch == self.epochs or event.epoch - self.told >= self.epochs / 10 or event.time - self.told_at >= 60:
+            self.told, self.told_at = event.epoch, event.time
             scores = "".join(f"  {name.upper()} {value:.3f}" for name, value in (event.scores or {}).items())
             known = f"  view information {event.health['view_information']:.3f}" if "view_information" in event.health else ""
-            self.file.write(f"epoch {event.epoch}/{self.epochs}{known}{scores}\n")
+            self.file.write(f"epoch {event.epoch}/{self.epochs}{known}{scores}{self._left(event)}\n")
             self.file.flush()
+
+    def _left(self, event: Evaluated) -> str:
+        "The time left, if the epochs to come take as long as those since the bar was made."
+        done, left = event.epoch - self.before, self.epochs - event.epoch
+        return f"  time left {tqdm.format_interval((event.time - self.born) * left / done)}" if done > 0 and left > 0 else ""
 
     def close(self) -> None:
         "End the line."

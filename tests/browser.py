@@ -124,6 +124,7 @@ class JupyterLab:
         page.goto(f"{self.url}/lab?token={self.token}&reset")  # reset: no tabs of an earlier test
         page.wait_for_function("() => window.jupyterapp", timeout=90_000)
         page.evaluate(OPEN, path)
+        change_theme(page, "Light")  # the settings are the server's: an earlier test may have left the other one
 
 
 def launch(playwright, path: str):

@@ -13,7 +13,7 @@ import browser
 from dcacn_nb.events import StepDone
 from dcacn_nb.runlog import read_events
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = [pytest.mark.browser, pytest.mark.alone, pytest.mark.slow]
 TABS = ("Curves", "Health", "Map", "Attention", "Crops", "Clusters")
 SETUP = """
 from dcacn_nb.config import preset

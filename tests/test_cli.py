@@ -3,10 +3,12 @@ import csv
 import json
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -137,6 +139,9 @@ def test_demo(monkeypatch):
     told = machine(*args, "--run-dir", "d")
     assert [row["name"] for row in told["methods"]] == ["DCACN", "K-Means on pixels", "UMAP + K-Means"]
     assert told["methods"][1]["scores"]["acc"] > 0.4 and told["methods"][2]["scores"] is None
+    again = machine("resume", "d")["methods"]
+    assert [(row["name"], row["scores"]) for row in again] == [(row["name"], row["scores"]) for row in told["methods"]], "a demo resumed ends as a demo"
+    assert again[0]["seconds"] is None and again[0]["note"] == "resumed"
     result = dcacn(*args)
     assert "pip install umap-learn" in result.stdout and "40 digits" in result.stdout and "demo-0-1" in result.stdout
     assert "K-Means" not in dcacn(*args, "--no-baselines").stdout
@@ -148,7 +153,8 @@ def test_folder_from_fit_to_sorted_copies(tmp_path):
     images = folder_of_images(tmp_path / "pics")
     (images / "dark" / "broken.png").write_bytes(b"no image")
     args = ("fit", images, "--epochs", 1, "--run-dir", "r", *TINY)
-    assert "broken.png" in dcacn(*args, code=2).stderr
+    err = dcacn(*args, code=2).stderr
+    assert "broken.png" in err and "--on-error skip goes on" in err
     told = machine(*args, "--on-error", "skip", "--sort-into", "sorted")
     rows = list(csv.DictReader(open(told["clusters"], newline="")))
     assert len(rows) == 16 and all(os.path.exists(row["path"]) and 0.5 <= float(row["confidence"]) <= 1 for row in rows)
@@ -156,6 +162,12 @@ def test_folder_from_fit_to_sorted_copies(tmp_path):
         copy = tmp_path / "sorted" / f"cluster_{row['cluster']}" / os.path.relpath(row["path"], images)
         assert copy.read_bytes() == open(row["path"], "rb").read()
     assert "exists already" in dcacn("fit", images, "--sort-into", "sorted", *TINY, code=2).stderr
+    assert "sorted exists already, nothing was copied" in dcacn("resume", "r").stderr
+    copies = {path.relative_to("sorted") for path in Path("sorted").rglob("*.png")}
+    shutil.rmtree("sorted")
+    for more in ([], ["--sort-into", "other"]):  # where it was asked for at the start; elsewhere
+        place = Path(machine("resume", "r", *more)["sorted"])
+        assert place.name == (more or ["sorted"])[-1] and {path.relative_to(place) for path in place.rglob("*.png")} == copies
     new = tmp_path / "new"
     new.mkdir()
     Image.new("RGB", (20, 30), "white").save(new / "a, b.png")
@@ -165,7 +177,10 @@ def test_folder_from_fit_to_sorted_copies(tmp_path):
     for place, message in [(new, "is a folder; give the CSV file to write"), (tmp_path / "r" / "config.json" / "x.csv", "cannot be written")]:
         assert message in dcacn("predict", "r", new, "-o", place, code=2).stderr
     # the images trained on are given their clusters again
-    dcacn("predict", "r", images, "--on-error", "skip")
+    Path("clusters.csv").write_text("mine")
+    assert "give another file, or --overwrite" in dcacn("predict", "r", images, code=2).stderr and Path("clusters.csv").read_text() == "mine"
+    dcacn("predict", "r", "pics", "--on-error", "skip", "--overwrite")
+    assert [r["path"] for r in csv.DictReader(open("clusters.csv", newline=""))] == [r["path"] for r in rows], "whole paths, as fit writes them"
     assert [r["cluster"] for r in csv.DictReader(open("clusters.csv", newline=""))] == [r["cluster"] for r in rows]
 
 
@@ -184,7 +199,10 @@ def test_unlabelled_folder(tmp_path):
     (["fit", "digits", "--set", "lr=fast"], "--set lr=fast: lr must be a number"),
     (["fit", "digits", "--set", "lr"], "write NAME=VALUE"),
     (["fit", "digits", "--set", "learning_rate=1"], "setting must be one of"),
-    (["fit", "digits", "--epochs", "0"], "epochs must be >= 1"),
+    (["fit", "cifar10", "--epochs", "0"], "epochs must be >= 1"),  # said before it is said that the images are not there
+    (["fit", "cifar10", "--method", "decc"], "did you mean 'dec'"),
+    (["fit", "cifar10", "-k", "1"], "-k: n_clusters must be >= 2"),
+    (["fit", "digits", "--limit", "30", "--sort-into", "x"], "these images are no files"),
     (["fit", "digits", "--limit", "30", "--batch-size", "31"], "batch_size"),
     (["fit", "digits", "--limit", "5", "-k", "6"], "n_clusters must be <= the number of images, 5"),
     (["fit", "digits", "--backbone", "resnet19"], "did you mean"),
@@ -210,8 +228,13 @@ def test_bad_input(args, message, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_folder_with_a_run_is_not_written_over(finished):
-    assert "dcacn resume" in dcacn("fit", "digits", "--limit", 30, "--run-dir", finished, *TINY, code=2).stderr
+def test_a_folder_with_a_run_is_not_written_over(finished, monkeypatch):
+    "What is to be typed instead works as it is printed, also where the program is not on the PATH (after `make demo`)."
+    args = ("fit", "digits", "--limit", 30, "--run-dir", finished, *TINY)
+    assert ": dcacn resume" in dcacn(*args, code=2).stderr
+    monkeypatch.setattr(sys, "argv", [".venv/bin/dcacn"])
+    monkeypatch.setenv("PATH", "")
+    assert ": .venv/bin/dcacn resume" in dcacn(*args, code=2).stderr
 
 
 def test_debug_shows_the_traceback_wherever_it_stands():
@@ -238,7 +261,6 @@ def test_resume_of_a_finished_run_changes_nothing(finished):
 
 def test_resume_without_source_json_uses_the_protocol(finished, tmp_path):
     "A run that was started from Python has no source.json."
-    import shutil
     shutil.copytree(finished, tmp_path / "copy")
     (tmp_path / "copy" / "source.json").unlink()
     assert machine("resume", "copy")["status"] == "completed"
