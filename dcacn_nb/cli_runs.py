@@ -227,11 +227,15 @@ def write_clusters(path: Path, names: "list[str]", probabilities) -> None:
 
 
 def sort_images(images, clusters, root: Path, target: Path) -> None:
-    "Copy every image into target/cluster_K, with the sub-folders it had."
+    "Copy every image into target/cluster_K, with the sub-folders it had; target appears when all are copied."
+    part = target.with_name(f".{target.name}.dcacn-part")
+    if part.exists():  # left by a program that was killed while it copied
+        shutil.rmtree(part)
     for name, cluster in zip(images.paths, clusters):
-        place = target / f"cluster_{cluster}" / os.path.relpath(name, root)
+        place = part / f"cluster_{cluster}" / os.path.relpath(name, root)
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(name, place)
+    part.rename(target)
 
 
 def leave_clusters(
