@@ -10,6 +10,7 @@ __all__ = ['RunDir', 'AsJson', 'Root', 'Seed', 'Epochs', 'NewRunDir', 'Limit', '
 # %% ../nbs/80_cli.ipynb #18859e65
 import json
 import logging
+import os
 import sys
 import time
 from enum import Enum
@@ -21,7 +22,7 @@ from rich.table import Table
 
 from .cli_grids import ablate, compare
 from .cli_output import answer, checking, complain, guarded, options, rows_table, say
-from .cli_runs import (check_settings, configure, in_words, leave_clusters, measure_baselines, network_of, new_run_dir, open_source, parse_settings, remembered,
+from .cli_runs import (check_settings, configure, in_words, interrupted, leave_clusters, measure_baselines, network_of, new_run_dir, open_source, parse_settings, remembered,
                                report_files, run_training, summarise, trained_shape, whole_path, write_clusters)
 
 # %% ../nbs/80_cli.ipynb #cf95f065
@@ -129,7 +130,7 @@ def fit(
     changes = {"seed": seed, "device": device} | {name: value for name, value in named.items() if value is not None}
     with checking():
         check_settings(changes := changes | parse_settings(settings or []), clusters, method)
-        then = _then(sort_into)
+        then = _then(sort_into, source, run_dir)
     reading = {"source": whole_path(source), "root": str(root.expanduser().resolve()), "split": split, "limit": limit, "image_size": image_size,
                "on_error": on_error.value, "seed": seed, "extra": extra, "labels": labels, "then": then}
     images = open_source(**reading, download=download)
@@ -139,13 +140,19 @@ def fit(
     _finish(run, images, run_dir, then)
 
 
-def _then(sort_into: "Path | None") -> dict:
+def _then(sort_into: "Path | None", source: str, run_dir: Path) -> dict:
     "What the end of a run leads to, as it is kept in the run's folder: copies sorted by cluster."
     if sort_into is None:
         return {}
-    if sort_into.exists():
+    place = sort_into.expanduser().resolve()
+    if place.exists():
         raise ValueError(f"--sort-into {sort_into} exists already; give a new folder")
-    return {"sort_into": str(sort_into.expanduser().absolute())}
+    if place == run_dir.resolve() or Path(source).expanduser().resolve() in place.parents:
+        raise ValueError(f"--sort-into {sort_into} lies among the images or is the run's own folder; give a folder elsewhere")
+    existing = next(parent for parent in place.parents if parent.exists())
+    if not (existing.is_dir() and os.access(existing, os.W_OK)):
+        raise ValueError(f"--sort-into {sort_into} cannot be made: {existing} is no folder that can be written to")
+    return {"sort_into": str(place)}
 
 
 def _check_files(images, then: dict) -> None:
@@ -157,16 +164,18 @@ def _check_files(images, then: dict) -> None:
 
 def _finish(run, images, run_dir: Path, then: dict, seconds: "float | None" = None) -> None:
     "What the end of a run leads to: a summary, a table of clusters, sorted copies; for the demo, other methods' scores."
-    rows = []
-    if "baselines" in then:
-        rows.append({"name": "DCACN", "seconds": seconds, "scores": run.scores, "note": "resumed" if seconds is None else ""})
-    if then.get("baselines"):
-        complain("Measuring the baselines ...")
-        rows += measure_baselines(images.images, images.labels, run.config.n_clusters, run.config.seed)
-    result = summarise(run, images, run_dir) | ({"methods": rows} if rows else {})
-    if rows:
-        say(_demo_table(rows, len(images), run.config.seed))
-    answer(result | leave_clusters(run, images, run_dir, Path(then["sort_into"]) if "sort_into" in then else None))
+    try:
+        result = summarise(run, images, run_dir)
+        if "baselines" in then:
+            rows = [{"name": "DCACN", "seconds": seconds, "scores": run.scores, "note": "resumed" if seconds is None else ""}]
+            if then["baselines"]:
+                complain("Measuring the baselines ...")
+                rows += measure_baselines(images.images, images.labels, run.config.n_clusters, run.config.seed)
+            say(_demo_table(rows, len(images), run.config.seed))
+            result["methods"] = rows
+        answer(result | leave_clusters(run, images, run_dir, Path(then["sort_into"]) if "sort_into" in then else None))
+    except KeyboardInterrupt:
+        raise interrupted(run_dir, "the training is done and saved, what follows it is not") from None
 
 
 @app.command()
@@ -183,7 +192,7 @@ def resume(
     options.json = as_json
     reading = remembered(run_dir)
     with checking():
-        reading["then"] = reading.get("then", {}) | _then(sort_into)
+        reading["then"] = reading.get("then", {}) | _then(sort_into, reading["source"], run_dir)
     images = open_source(**(reading | ({"root": str(root)} if root else {})))
     _check_files(images, reading["then"])
     with checking():
@@ -199,6 +208,7 @@ def evaluate(
     run_dir: RunDir,
     which: Weights = Which.last,
     source: Annotated[Optional[str], typer.Option(help="Other images than those trained on: a known source or a folder.", show_default=False)] = None,
+    on_error: Unreadable = OnError.error,
     root: Annotated[Optional[Path], typer.Option(help="Where the known sources are (default: as in training).", show_default=False)] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -211,7 +221,7 @@ def evaluate(
     if source is None:
         images = open_source(**(remembered(run_dir) | reading))
     else:
-        images = open_source(source, **reading, image_size=trained_shape(run_dir, config)[1])
+        images = open_source(source, **reading, on_error=on_error.value, image_size=trained_shape(run_dir, config)[1])
     p = encode(model, images.images, config).numpy()
     health = assignment_health(p)
     scores = None if images.labels is None else evaluate_clustering(images.labels, p.argmax(1))

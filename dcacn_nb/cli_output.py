@@ -85,17 +85,11 @@ def checking(
         raise BadInput(_in_plain_words(error)) from error
 
 
-_AS_OPTIONS = {"on_error='skip'": "--on-error skip", "n_clusters must": "-k: n_clusters must"}  # Python's way to say it, and this program's
-
-
 def _in_plain_words(error: Exception) -> str:
     "What an error says; of a file, its name first, and no number that only programmers know."
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
-    text = str(error)
-    for argument, option in _AS_OPTIONS.items():
-        text = text.replace(argument, option)
-    return text
+    return str(error).replace("on_error='skip'", "--on-error skip")  # as this program's commands call it
 
 
 def guarded(command: Callable) -> Callable:

@@ -42,7 +42,7 @@ class ProgressBar:
         plain: bool = False, # a line now and then instead of a moving bar: for files
     ):
         self.file, self.plain, self.bar, self.epochs, self.born, self.shown = file or sys.stderr, plain, None, 1, time.time(), {}
-        self.before, self.told, self.told_at = 0, -math.inf, self.born  # epochs of a former life; epoch and time of the last line
+        self.steps, self.began, self.told = 0, (0, self.born), (-math.inf, self.born)
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, RunStarted):
@@ -51,10 +51,12 @@ class ProgressBar:
             self.shown["ACC"] = f"{event.scores['acc']:.3f}" if event.scores else None
             if self.bar is not None:
                 self._show()
-            if self.plain:
+            if self.plain and event.time >= self.born:
                 self._line(event)
         if isinstance(event, StepDone) and self.bar is not None:
             self._step(event)
+        if isinstance(event, (StepDone, Evaluated)) and event.time < self.born:  # a resumed run's former life
+            self.began = (event.step, self.born)
         if isinstance(event, RunFinished):
             self.close()
 
@@ -62,6 +64,8 @@ class ProgressBar:
         "A new bar; the one before it, if a run starts over, is ended."
         self.close()
         self.epochs, self.shown = max(1, math.ceil(event.n_steps / max(1, event.steps_per_epoch))), {}
+        self.steps, self.began = event.n_steps, (0, max(event.time, self.born))  # step and time from which speed is measured
+        self.told = (-math.inf, self.began[1])  # epoch and time of the last line
         if not self.plain:
             self.bar = tqdm(total=event.n_steps, desc=event.method, unit="step", file=self.file, dynamic_ncols=True)
 
@@ -80,20 +84,19 @@ class ProgressBar:
         self.bar.set_postfix({name: value for name, value in self.shown.items() if value}, refresh=False)
 
     def _line(self, event: Evaluated) -> None:
-        "An evaluation as a line of its own, now and then; those of a resumed run's former life are not told again."
-        if event.time < self.born:
-            self.before = event.epoch
-        elif event.epoch == self.epochs or event.epoch - self.told >= self.epochs / 10 or event.time - self.told_at >= 60:
-            self.told, self.told_at = event.epoch, event.time
+        "An evaluation as a line of its own, now and then."
+        epoch, moment = self.told
+        if event.epoch == self.epochs or event.epoch - epoch >= self.epochs / 10 or event.time - moment >= 60:
+            self.told = (event.epoch, event.time)
             scores = "".join(f"  {name.upper()} {value:.3f}" for name, value in (event.scores or {}).items())
             known = f"  view information {event.health['view_information']:.3f}" if "view_information" in event.health else ""
             self.file.write(f"epoch {event.epoch}/{self.epochs}{known}{scores}{self._left(event)}\n")
             self.file.flush()
 
     def _left(self, event: Evaluated) -> str:
-        "The time left, if the epochs to come take as long as those since the bar was made."
-        done, left = event.epoch - self.before, self.epochs - event.epoch
-        return f"  time left {tqdm.format_interval((event.time - self.born) * left / done)}" if done > 0 and left > 0 else ""
+        "The time left, if the steps to come take as long as those of this life."
+        done, left = event.step - self.began[0], self.steps - event.step
+        return f"  time left {tqdm.format_interval((event.time - self.began[1]) * left / done)}" if done > 0 and left > 0 else ""
 
     def close(self) -> None:
         "End the line."

@@ -161,8 +161,10 @@ def test_folder_from_fit_to_sorted_copies(tmp_path):
     for row in rows:
         copy = tmp_path / "sorted" / f"cluster_{row['cluster']}" / os.path.relpath(row["path"], images)
         assert copy.read_bytes() == open(row["path"], "rb").read()
-    assert "exists already" in dcacn("fit", images, "--sort-into", "sorted", *TINY, code=2).stderr
-    assert "sorted exists already, nothing was copied" in dcacn("resume", "r").stderr
+    (tmp_path / "file").touch()
+    for place, message in [("sorted", "exists already"), ("pics/dark/sorted", "among the images"), ("new", "the run's own folder"), ("file/x", "is no folder that can be written to")]:
+        assert message in dcacn("fit", images, "--sort-into", place, "--run-dir", "new", *TINY, code=2).stderr and not Path("new").exists()
+    assert "sorted: exists already; to another place: dcacn resume r --sort-into NEW" in dcacn("resume", "r").stderr
     copies = {path.relative_to("sorted") for path in Path("sorted").rglob("*.png")}
     shutil.rmtree("sorted")
     for more in ([], ["--sort-into", "other"]):  # where it was asked for at the start; elsewhere
@@ -201,12 +203,12 @@ def test_unlabelled_folder(tmp_path):
     (["fit", "digits", "--set", "learning_rate=1"], "setting must be one of"),
     (["fit", "cifar10", "--epochs", "0"], "epochs must be >= 1"),  # said before it is said that the images are not there
     (["fit", "cifar10", "--method", "decc"], "did you mean 'dec'"),
-    (["fit", "cifar10", "-k", "1"], "-k: n_clusters must be >= 2"),
+    (["fit", "cifar10", "-k", "1"], "-k must be >= 2"),
     (["fit", "digits", "--limit", "30", "--sort-into", "x"], "these images are no files"),
     (["fit", "digits", "--limit", "30", "--batch-size", "31"], "batch_size"),
     (["fit", "digits", "--limit", "5", "-k", "6"], "n_clusters must be <= the number of images, 5"),
     (["fit", "digits", "--backbone", "resnet19"], "did you mean"),
-    (["fit", "digits", "--device", "gpu"], "device must be"),
+    (["fit", "cifar10", "--device", "gpu"], "device must be"),
     (["fit", "digits", "--preset", "papers"], "papers"),
     (["fit", "digits", "--nonsense"], "nonsense"),
     (["fit"], "Missing argument"),
@@ -252,6 +254,19 @@ def test_a_failure_is_no_bad_input(monkeypatch, finished):
 
 
 # ---------------------------------------------------------------- resume
+
+def test_ctrl_c_after_the_training_says_how_to_go_on(tmp_path, monkeypatch):
+    "While copies are made: nothing half is left, and the command that is printed makes them."
+    copy = shutil.copy2
+    def interrupt(source, target):
+        copy(source, target)
+        raise KeyboardInterrupt
+    monkeypatch.setattr("shutil.copy2", interrupt)
+    told = machine("fit", folder_of_images(tmp_path / "pics"), "--epochs", 1, "--run-dir", "r", "--sort-into", "sorted", *TINY, code=130)
+    assert told == {"status": "interrupted", "run_dir": "r", "go_on": "dcacn resume r"} and not list(tmp_path.glob("sorted*"))
+    monkeypatch.setattr("shutil.copy2", copy)
+    assert machine("resume", "r")["sorted"] == str(tmp_path / "sorted") and len(list(Path("sorted").rglob("*.png"))) == 16
+
 
 def test_resume_of_a_finished_run_changes_nothing(finished):
     before = machine("evaluate", finished)["scores"]
