@@ -208,7 +208,7 @@ def evaluate(
     run_dir: RunDir,
     which: Weights = Which.last,
     source: Annotated[Optional[str], typer.Option(help="Other images than those trained on: a known source or a folder.", show_default=False)] = None,
-    on_error: Unreadable = OnError.error,
+    on_error: Annotated[Optional[OnError], typer.Option(help="Files that cannot be read: skip them, or stop (default: as in training; stop for other images).", show_default=False)] = None,
     root: Annotated[Optional[Path], typer.Option(help="Where the known sources are (default: as in training).", show_default=False)] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -217,11 +217,11 @@ def evaluate(
     from dcacn_nb.train import encode
     options.json = as_json
     model, config = network_of(run_dir, which.value)
-    reading = {"extra": False, "channels": config.channels} | ({"root": str(root)} if root else {})
+    reading = {"extra": False, "channels": config.channels} | ({"root": str(root)} if root else {}) | ({"on_error": on_error.value} if on_error else {})
     if source is None:
         images = open_source(**(remembered(run_dir) | reading))
     else:
-        images = open_source(source, **reading, on_error=on_error.value, image_size=trained_shape(run_dir, config)[1])
+        images = open_source(source, **reading, image_size=trained_shape(run_dir, config)[1])
     p = encode(model, images.images, config).numpy()
     health = assignment_health(p)
     scores = None if images.labels is None else evaluate_clustering(images.labels, p.argmax(1))

@@ -9,6 +9,7 @@ __all__ = ['parse_value', 'parse_settings', 'check_settings', 'whole_path', 'ope
 
 # %% ../nbs/82_cli_runs.ipynb #32545ae4
 import dataclasses
+import errno
 import json
 import os
 import shlex
@@ -240,7 +241,9 @@ def write_clusters(path: Path, names: "list[str]", probabilities) -> None:
 
 
 def sort_images(images, clusters, root: Path, target: Path) -> None:
-    "Copy every image into target/cluster_K, with the sub-folders it had; target appears when all are copied."
+    "Copy every image into target/cluster_K, with the sub-folders it had; target, which must not exist, appears when all are copied."
+    if target.exists():
+        raise FileExistsError(errno.EEXIST, "exists already", str(target))
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f"{target.name}-", suffix=".part", dir=target.parent) as part:  # removed whatever happens, but a kill
         for name, cluster in zip(images.paths, clusters):
@@ -265,8 +268,6 @@ def leave_clusters(
     if sort_into is None:
         return {"clusters": table}
     try:
-        if sort_into.exists():  # it did not when the run began
-            raise FileExistsError(17, "exists already", str(sort_into))
         sort_images(images, run.assignments, Path(os.path.commonpath([os.path.dirname(p) for p in images.paths])), sort_into)
     except OSError as error:  # the run itself is done
         complain(f"No sorted copies: {error.filename or sort_into}: {error.strerror}; to another place: {_program()} resume {shlex.quote(str(run_dir))} --sort-into NEW")

@@ -170,6 +170,9 @@ def test_folder_from_fit_to_sorted_copies(tmp_path):
     for more in ([], ["--sort-into", "other"]):  # where it was asked for at the start; elsewhere
         place = Path(machine("resume", "r", *more)["sorted"])
         assert place.name == (more or ["sorted"])[-1] and {path.relative_to(place) for path in place.rglob("*.png")} == copies
+    assert machine("evaluate", "r")["n_images"] == 16, "broken files are skipped as in training"
+    assert "broken.png" in dcacn("evaluate", "r", "--on-error", "raise", code=2).stderr and "broken.png" in dcacn("evaluate", "r", "--source", images, code=2).stderr
+    assert machine("evaluate", "r", "--source", images, "--on-error", "skip")["n_images"] == 16
     new = tmp_path / "new"
     new.mkdir()
     Image.new("RGB", (20, 30), "white").save(new / "a, b.png")
