@@ -315,8 +315,8 @@ def _demo_table(rows: "list[dict]", n_images: int, seed: int) -> Table:
     return table
 
 # %% ../nbs/80_cli.ipynb #80c0de02
-app.command()(compare)
-app.command()(ablate)
+for command in (compare, ablate):
+    app.command()(command)
 
 # %% ../nbs/80_cli.ipynb #73b3304c
 @data_app.command("list")
