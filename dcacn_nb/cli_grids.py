@@ -15,7 +15,7 @@ from typing import Annotated, Optional
 import typer
 
 from .cli_output import answer, checking, complain, guarded, options, rows_table, say
-from .cli_runs import open_source, parse_settings, whole_path
+from .cli_runs import OnError, Unreadable, check_settings, open_source, parse_settings, whole_path
 
 # %% ../nbs/83_cli_grids.ipynb #83c00007
 METHODS = "kmeans,ae,dec,dcec,iic,pica,simclr,cc,dcacn"  # of a comparison, unless told otherwise
@@ -165,16 +165,19 @@ def compare(
     limit: Limit = None,
     image_size: Side = None,
     upright: Upright = None,
+    on_error: Unreadable = OnError.error,
     as_json: AsJson = False,
 ) -> None:
     "Run several methods on the same images, views, encoder and budget, over seeds, and tabulate them."
     from dcacn_nb.compare import make_grid
     options.json = as_json
     with checking():
-        base, chosen = parse_settings(settings or []), [name.strip() for name in methods.split(",")]
-        images, clusters = _images_and_clusters(source, clusters, root=str(root), limit=limit, image_size=image_size)
+        base, chosen, numbers = parse_settings(settings or []), [name.strip() for name in methods.split(",")], parse_seeds(seeds)
+        for name in chosen:
+            check_settings(base, clusters, name)
+        images, clusters = _images_and_clusters(source, clusters, root=str(root), limit=limit, image_size=image_size, on_error=on_error.value)
         told = _budget_in_words(budget.value, amount, images, clusters, base)
-        cells = make_grid(images, clusters, chosen, seeds=parse_seeds(seeds), budget=budget.value, amount=amount, upright=upright, **base)
+        cells = make_grid(images, clusters, chosen, seeds=numbers, budget=budget.value, amount=amount, upright=upright, **base)
     where = folder or Path("runs", f"compare-{Path(source).name}")
     _tell(_run(cells, images, where, told, retry_failed), where, paper.value)
 
@@ -195,6 +198,7 @@ def ablate(
     limit: Limit = None,
     image_size: Side = None,
     upright: Upright = None,
+    on_error: Unreadable = OnError.error,
     as_json: AsJson = False,
 ) -> None:
     "Switch each of DCACN's ideas off alone, or in all combinations, over seeds, and tabulate what each is worth."
@@ -203,10 +207,11 @@ def ablate(
     options.json = as_json
     with checking():
         base, names = parse_settings(settings or []), [name.strip() for name in factors.split(",") if name.strip()] or list(FACTORS)
-        chosen = {check_in("--factors", name, list(FACTORS)): FACTORS[name] for name in names}
-        images, clusters = _images_and_clusters(source, clusters, root=str(root), limit=limit, image_size=image_size)
+        chosen, numbers = {check_in("--factors", name, list(FACTORS)): FACTORS[name] for name in names}, parse_seeds(seeds)
+        check_settings(base, clusters)
+        images, clusters = _images_and_clusters(source, clusters, root=str(root), limit=limit, image_size=image_size, on_error=on_error.value)
         told = _budget_in_words(budget.value, amount, images, clusters, base)
-        cells = make_grid(images, clusters, ["dcacn"], full_factorial(chosen) if full else one_at_a_time(chosen), parse_seeds(seeds), budget=budget.value,
+        cells = make_grid(images, clusters, ["dcacn"], full_factorial(chosen) if full else one_at_a_time(chosen), numbers, budget=budget.value,
                           amount=amount, upright=upright, **base)
     where = folder or Path("runs", f"ablate-{Path(source).name}")
     _tell(_run(cells, images, where, told, retry_failed), where, None)

@@ -95,7 +95,10 @@ def check_in(
         return value
     near = difflib.get_close_matches(str(value), [str(o) for o in options], n=2, cutoff=0.5)
     hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
-    raise ValueError(f"{name} must be one of {', '.join(map(repr, options))}, got {value!r}{hint}")
+    known = ", ".join(map(repr, options))
+    if len(options) > 12:  # what matters comes first
+        raise ValueError(f"{name} must be one of the {len(options)} known ones, got {value!r}{hint}\nknown are {known}")
+    raise ValueError(f"{name} must be one of {known}, got {value!r}{hint}")
 
 # %% ../nbs/00_core.ipynb #d27060dc
 def atomic_write(

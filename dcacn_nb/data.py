@@ -145,6 +145,9 @@ def _layout(shape: tuple) -> str:
 def _to_uint8(values: Tensor) -> Tensor:
     "uint8 as it is, float in [0,1] times 255; anything else is refused."
     if values.dtype == torch.uint8:
+        brightest = values[::max(1, len(values) // 1000)].max().item()  # a thousand images tell
+        if 0 < brightest < 32:
+            log.warning("images: the brightest value is %d of 255, so they are nearly black; if %d is white, give images / %d", *[brightest] * 3)
         return values
     if not values.is_floating_point():
         raise ValueError(f"images must be uint8 or float in [0, 1], got {values.dtype}; values 0..255 become uint8 with images.astype('uint8')")

@@ -173,6 +173,8 @@ def test_folder_from_fit_to_sorted_copies(tmp_path):
     assert machine("evaluate", "r")["n_images"] == 16, "broken files are skipped as in training"
     assert "broken.png" in dcacn("evaluate", "r", "--on-error", "raise", code=2).stderr and "broken.png" in dcacn("evaluate", "r", "--source", images, code=2).stderr
     assert machine("evaluate", "r", "--source", images, "--on-error", "skip")["n_images"] == 16
+    assert "--on-error skip goes on" in dcacn("compare", images, code=2).stderr and "--on-error skip goes on" in dcacn("ablate", images, code=2).stderr
+    assert machine("compare", images, "--methods", "kmeans", "--seeds", 0, "--on-error", "skip", *TINY)["runs"][0]["acc"] > 0.5
     new = tmp_path / "new"
     new.mkdir()
     Image.new("RGB", (20, 30), "white").save(new / "a, b.png")
@@ -203,7 +205,12 @@ def test_unlabelled_folder(tmp_path):
     (["fit", "cifar10"], "To download"),
     (["fit", "digits", "--set", "lr=fast"], "--set lr=fast: lr must be a number"),
     (["fit", "digits", "--set", "lr"], "write NAME=VALUE"),
-    (["fit", "digits", "--set", "learning_rate=1"], "setting must be one of"),
+    (["fit", "digits", "--set", "lern_rate=1"], "known ones, got 'lern_rate' known are 'n_clusters'"),
+    (["fit", "digits", "--set", "batchsize=1"], "got 'batchsize'; did you mean 'batch_size'"),
+    (["compare", "cifar10", "--methods", "cc,decc"], "did you mean 'dec'"),  # as with fit, before the images are looked for
+    (["compare", "cifar10", "--seeds", "x"], "--seeds x"),
+    (["ablate", "cifar10", "--set", "epochs=0"], "epochs must be >= 1"),
+    (["ablate", "cifar10", "--seeds", "1,1"], "each once"),
     (["fit", "cifar10", "--epochs", "0"], "epochs must be >= 1"),  # said before it is said that the images are not there
     (["fit", "cifar10", "--method", "decc"], "did you mean 'dec'"),
     (["fit", "cifar10", "-k", "1"], "-k must be >= 2"),

@@ -106,6 +106,14 @@ def test_labels_are_checked():
         from_arrays(images, [0, 1, 2, 0], ["a", "b"])
 
 
+@pytest.mark.parametrize("brightest, remarked", [(0, False), (1, True), (16, True), (31, True), (32, False), (255, False)])
+def test_bytes_that_are_nearly_black_are_remarked(caplog, brightest, remarked):
+    images = np.zeros((3000, 2, 4), np.uint8)
+    images[::3] = brightest
+    assert torch.equal(from_arrays(images).images[:, 0], torch.from_numpy(images))
+    assert (f"{brightest} of 255" in caplog.text and f"images / {brightest}" in caplog.text) == remarked
+
+
 def test_image_sets_check_their_images():
     for bad, words in [(np.zeros((2, 3, 4, 4), np.uint8), "ndarray"), (torch.zeros(2, 3, 4, 4), "float32"),
                        (torch.zeros(2, 2, 4, 4, dtype=torch.uint8), "C 1 or 3"), (torch.zeros(0, 3, 4, 4, dtype=torch.uint8), "empty")]:
