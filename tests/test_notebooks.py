@@ -40,7 +40,7 @@ def as_test(path):
     return pytest.param(path, id=name, marks=[] if counts else pytest.mark.no_cover)
 
 
-@pytest.mark.parametrize("path", map(as_test, notebooks()))
+@pytest.mark.parametrize("path", map(as_test, reversed(notebooks())))  # the tutorials first: a long one at the end would leave a worker idle
 def test_notebook(path, capfd):
     "No cell raises, and nothing is left behind in the folder of the notebooks."
     before = beside(path)
