@@ -73,7 +73,7 @@ def decoupled_info_nce(
 
 # %% ../nbs/30_losses.ipynb #cb9c695d
 def cluster_contrast(
-    p1: Tensor, # (B,K) soft assignments of view 1, rows summing to 1
+    p1: Tensor, # (B,K) soft assignments of view 1, rows summing to 1; B = 1 or K = 1 gives a constant, where it is not refused
     p2: Tensor, # (B,K) soft assignments of view 2
     temperature: float = 1.0, # > 0
     axis: str = "sample", # "sample": rows are compared (the paper's words, B >= 2); "cluster": columns (CC, K >= 2)

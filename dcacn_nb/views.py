@@ -47,7 +47,7 @@ def sample_boxes(
     ratio: "tuple[float, float]", # range of width / height
     generator: torch.Generator, # source of randomness; the boxes live on its device
 ) -> Tensor: # (n,4) float: top, left, height, width in pixels
-    "Random-resized-crop boxes (Szegedy et al. 2015) with real-valued corners: area uniform, ratio log-uniform among those that fit."
+    "Random-resized-crop boxes (Szegedy et al. 2015) with real-valued corners, at least 1 px a side: area uniform, ratio log-uniform among those that fit."
     u = torch.rand(4, n, generator=generator, device=generator.device)
     area = (scale[0] + u[0] * (scale[1] - scale[0])) * height * width
     # torchvision redraws boxes that stick out; drawing the ratio from those that fit needs no loop and no wait for the device
@@ -80,29 +80,30 @@ def resize_matrix(
 
 # %% ../nbs/11_views.ipynb #5b2b7d4b
 def apply_separable(
-    rows: Tensor, # (B,S,H) weights along the height
+    rows: Tensor, # (B,S,H) weights along the height; (V,B,S,H) for V results of each image; B may be 1: the same for all
     images: Tensor, # (B,C,H,W) float
-    columns: Tensor, # (B,T,W) weights along the width
-) -> Tensor: # (B,C,S,T)
+    columns: Tensor, # (B,T,W) or (V,B,T,W) weights along the width
+) -> Tensor: # (B,C,S,T) or (V,B,C,S,T)
     "rows x image x columns transposed, for each image and channel: what a separable linear filter does."
-    return torch.einsum("bsh,bchw,btw->bcst", rows, images, columns).contiguous()
+    return torch.einsum("...bsh,bchw,...btw->...bcst", rows, images, columns).contiguous()
 
 
 def crop_resize(
     images: Tensor, # (B,C,H,W) float
-    boxes: Tensor, # (B,4) top, left, height, width in pixels; need not be whole numbers
+    boxes: Tensor, # (V*B,4) top, left, height, width in pixels, first view of all images, second view ...; need not be whole numbers
     size: int, # side of the square output, pixels
-    flip: "Tensor | None" = None, # (B,) bool: mirror left-right
-) -> Tensor: # (B,C,size,size)
-    "Crop every image by its own box and resize with antialiasing: torchvision's `resized_crop`, batched."
-    if boxes.ndim != 2 or boxes.shape[1] != 4 or len(boxes) != len(images):
-        raise ValueError(f"boxes must have shape ({len(images)},4), one box an image, got {tuple(boxes.shape)}")
+    flip: "Tensor | None" = None, # (V*B,) bool: mirror left-right
+) -> Tensor: # (V*B,C,size,size)
+    "Crop every image by boxes of its own and resize with antialiasing: torchvision's `resized_crop`, batched."
+    if boxes.ndim != 2 or boxes.shape[1] != 4 or len(boxes) % len(images):
+        raise ValueError(f"boxes must have shape ({len(images)},4), one box an image (or a multiple of that), got {tuple(boxes.shape)}")
     top, left, height, width = boxes.unbind(1)
     rows = resize_matrix(top, height, images.shape[2], size)
     columns = resize_matrix(left, width, images.shape[3], size)
     if flip is not None:
         columns = torch.where(flip[:, None, None], columns.flip(1), columns)
-    return apply_separable(rows, images, columns)
+    by_view = (-1, len(images))
+    return apply_separable(rows.unflatten(0, by_view), images, columns.unflatten(0, by_view)).flatten(0, 1)
 
 # %% ../nbs/11_views.ipynb #b7d4dcba
 def grey(
@@ -237,10 +238,10 @@ def tilt(
     shear: Tensor, # (B,) horizontal shift of a row, share of its distance from the middle
 ) -> Tensor: # (B,C,H,W)
     "Rotation and shear about the centre, borders continued: torchvision's `affine`, batched."
-    turn = angle * (math.pi / 180)
+    turn, aspect = angle * (math.pi / 180), images.shape[2] / images.shape[3]
     cos, sin, zero = turn.cos(), turn.sin(), torch.zeros_like(turn)
-    # the inverse map: for every pixel of the result, where it comes from
-    matrix = torch.stack([cos - sin * shear, sin + cos * shear, zero, -sin, cos, zero], 1).reshape(-1, 2, 3)
+    # the inverse map: for every pixel of the result, where it comes from; both sides count from -1 to 1, however long they are
+    matrix = torch.stack([cos - sin * shear, (sin + cos * shear) * aspect, zero, -sin / aspect, cos, zero], 1).reshape(-1, 2, 3)
     grid = affine_grid(matrix, list(images.shape), align_corners=False)
     return grid_sample(images, grid, padding_mode="border", align_corners=False)
 
@@ -373,8 +374,9 @@ class MultiCrop:
             raise TypeError(f"generator must be a torch.Generator (see core.generator), got {generator!r}")
         if generator.device.type != images.device.type:
             raise ValueError(f"generator must be on the images' device, {images.device}, got one on {generator.device}")
-        crops, boxes = self._views(images, self.global_size, self.global_scale, self.weak, 2, generator)
-        local, local_boxes = self._views(images, self.local_size, self.local_scale, self.strong, self.n_local, generator)
+        with torch.autocast(images.device.type, enabled=False):  # half precision would round the pictures
+            crops, boxes = self._views(images, self.global_size, self.global_scale, self.weak, 2, generator)
+            local, local_boxes = self._views(images, self.local_size, self.local_scale, self.strong, self.n_local, generator)
         return Crops(crops, local, *((boxes, local_boxes) if return_boxes else ()))
 
     def _views(self, images: Tensor, size: int, scale, knobs: Augmentation, n_views: int, generator) -> "tuple[Tensor, Tensor]":
@@ -385,19 +387,20 @@ class MultiCrop:
         boxes = sample_boxes(n_views * n, height, width, scale, self.ratio, generator)
         flip = torch.rand(n_views * n, generator=generator, device=images.device) < knobs.flip
         draws = draw_augmentation(n_views * n, size, knobs, generator)
-        crops = augment(crop_resize(images.repeat(n_views, 1, 1, 1), boxes, size, flip), draws, knobs)
+        crops = augment(crop_resize(images, boxes, size, flip), draws, knobs)
         return crops.reshape(n_views, n, channels, size, size), boxes.reshape(n_views, n, 4)
 
     def plain(
         self,
         images: Tensor, # (B,C,H,W) uint8, or float in [0,1]
     ) -> Tensor: # (B,C,global_size,global_size) float in [0,1]
-        "The whole image, undistorted, at the size of a global crop: what is encoded when clusters are assigned."
+        "The whole image at the size of a global crop, squeezed if it is not square: what is encoded when clusters are assigned."
         images = as_float(images)
         height, width = images.shape[2:]
         sides = [torch.full((1,), float(side), device=images.device) for side in (height, width)]
         rows, columns = (resize_matrix(torch.zeros_like(side), side, int(n), self.global_size) for side, n in zip(sides, (height, width)))
-        return apply_separable(rows, images, columns).clamp(0, 1)
+        with torch.autocast(images.device.type, enabled=False):
+            return apply_separable(rows, images, columns).clamp(0, 1)
 
 # %% ../nbs/11_views.ipynb #6e776315
 PRESET = dict(  # the rule of multicrop_for: all its numbers
@@ -408,7 +411,7 @@ PRESET = dict(  # the rule of multicrop_for: all its numbers
     n_local=2,  # local crops an image
     global_scale=(0.3, 1.0),  # area of the global crops, share of the image
     local_scale=(0.1, 0.5),  # area of the local crops, share of the image
-    least_pixels=(7, 5),  # but no global, no local crop with fewer of the image's own pixels on a side
+    least_pixels=(7, 5),  # but no global, no local crop with less area than the square of so many of the image's own pixels
     most_raised=(0.75, 0.4, 0.75),  # how far that may raise the global lower, local lower and local upper end
     global_grayscale=0.2,  # probability that a global crop of a colour image loses its colour
     tilt=dict(rotation=15.0, shear=0.2),  # for upright images, in place of mirroring
