@@ -144,6 +144,10 @@ def _tell(table, folder: Path, dataset: "str | None") -> None:
         shown = [{name: f"{row[name]:.3f}{spread(row, name)}" for name in ("acc", "nmi", "ari")} | {"method": row["method"], "setting": row["setting"], "seeds": row["seeds"]} for row in rows]
         say(rows_table(shown, method="method", setting="setting", seeds="seeds", acc="ACC", nmi="NMI", ari="ARI"))
         say("Best first; mean ± standard deviation over seeds. Differences seed by seed, with intervals: differences.csv")
+    elif len(table):
+        shown = table.sort_values("view_information", ascending=False).assign(view_information=table.view_information.map("{:.3f}".format))
+        say(rows_table(shown.to_dict("records"), method="method", setting="setting", seed="seed", view_information="view information"))
+        say("No labels, so no scores. View information (0 to 1) tells how well two views of an image agree on its cluster; whether the clusters are those you want, the reports show.")
     for path in files:
         say(f"Written: {path}")
     answer({"folder": folder, "runs": table.to_dict("records"), "files": files})

@@ -154,7 +154,7 @@ def _to_uint8(values: Tensor) -> Tensor:
     low, high = values.min().item(), values.max().item()
     if not (low >= 0 and high <= 1):  # NaN compares false, so it lands here too
         finite = np.isfinite([low, high]).all()
-        advice = "replace NaN and infinite values" if not finite else "undo the normalisation" if low < 0 else "divide by the largest value they can have, such as 255"
+        advice = "replace NaN and infinite values" if not finite else "undo the normalisation" if low < 0 else f"divide by the value that white has, such as 255 (or {high:g}, if nothing is brighter)"
         raise ValueError(f"float images must lie in [0, 1], got min {low:g} and max {high:g}; {advice}")
     return (values * 255).round().to(torch.uint8)
 

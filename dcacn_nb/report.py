@@ -175,9 +175,10 @@ def _views(health: dict) -> "list[tuple[str, dict]]":
     "Assignments that are nearly uniform; views that land in different clusters, or agree only because nearly everything is in one."
     entropy, agreement, information = (health.get(name) for name in ("assignment_entropy", "view_agreement", "view_information"))
     found = [("undecided", {"entropy": entropy})] if entropy is not None and entropy > 0.8 else []
-    if agreement is not None and agreement < 0.7:
+    poor, even = information is not None and information < 0.4, health.get("balance_entropy", 0) > 0.9
+    if agreement is not None and (agreement < 0.7 or (poor and even)):  # of few clusters of one size, chance makes many agree
         found.append(("disagree", {"agreement": agreement, "chance": sum(x * x for x in health.get("cluster_share", []))}))
-    elif information is not None and information < 0.4:
+    elif poor:
         found.append(("little", {"information": information}))
     return found
 

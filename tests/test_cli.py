@@ -175,6 +175,8 @@ def test_folder_from_fit_to_sorted_copies(tmp_path):
     assert machine("evaluate", "r", "--source", images, "--on-error", "skip")["n_images"] == 16
     assert "--on-error skip goes on" in dcacn("compare", images, code=2).stderr and "--on-error skip goes on" in dcacn("ablate", images, code=2).stderr
     assert machine("compare", images, "--methods", "kmeans", "--seeds", 0, "--set", "batch_size=8", "--on-error", "skip", *TINY)["runs"][0]["acc"] > 0.5
+    unlabelled = dcacn("compare", images / "dark", "-k", 2, "--methods", "kmeans", "--seeds", 0, "--set", "batch_size=8", "--on-error", "skip", "--folder", "grid", *TINY).stdout
+    assert "view information" in unlabelled and "No labels, so no scores" in unlabelled and "ACC" not in unlabelled
     new = tmp_path / "new"
     new.mkdir()
     Image.new("RGB", (20, 30), "white").save(new / "a, b.png")
@@ -205,7 +207,7 @@ def test_unlabelled_folder(tmp_path):
     (["fit", "cifar10"], "To download"),
     (["fit", "digits", "--set", "lr=fast"], "--set lr=fast: lr must be a number"),
     (["fit", "digits", "--set", "lr"], "write NAME=VALUE"),
-    (["fit", "digits", "--set", "xyzzy=1"], "known ones, got 'xyzzy' known are 'n_clusters'"),
+    (["fit", "digits", "--set", "xyzzy=1"], "known ones, got 'xyzzy'; known are 'n_clusters'"),
     (["fit", "digits", "--set", "batchsize=1"], "got 'batchsize'; did you mean 'batch_size'"),
     (["compare", "cifar10", "--methods", "cc,decc"], "did you mean 'dec'"),  # as with fit, before the images are looked for
     (["compare", "cifar10", "--seeds", "x"], "--seeds x"),
