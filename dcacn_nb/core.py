@@ -96,8 +96,8 @@ def check_in(
     near = difflib.get_close_matches(str(value), [str(o) for o in options], n=2, cutoff=0.5)
     hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
     known = ", ".join(map(repr, options))
-    if len(options) > 12:  # a long list would hide the hint
-        raise ValueError(f"{name} must be one of the {len(options)} known ones, got {value!r}" + (hint or f"; known are {known}"))
+    if len(options) > 12:  # a long list comes last: it would hide the hint
+        raise ValueError(f"{name} must be one of the {len(options)} known ones, got {value!r}{hint}; known are {known}")
     raise ValueError(f"{name} must be one of {known}, got {value!r}{hint}")
 
 # %% ../nbs/00_core.ipynb #d27060dc

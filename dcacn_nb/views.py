@@ -95,7 +95,7 @@ def crop_resize(
     flip: "Tensor | None" = None, # (V*B,) bool: mirror left-right
 ) -> Tensor: # (V*B,C,size,size)
     "Crop every image by boxes of its own and resize with antialiasing: torchvision's `resized_crop`, batched."
-    if boxes.ndim != 2 or boxes.shape[1] != 4 or len(boxes) % len(images):
+    if boxes.ndim != 2 or boxes.shape[1] != 4 or len(boxes) == 0 or len(boxes) % len(images):
         raise ValueError(f"boxes must have shape ({len(images)},4), one box an image (or a multiple of that), got {tuple(boxes.shape)}")
     top, left, height, width = boxes.unbind(1)
     rows = resize_matrix(top, height, images.shape[2], size)

@@ -76,10 +76,9 @@ def until(
     order = drawn.draws.order  # each crop has its own; -1: a change that does not happen (yet)
     acting = order < (4 if image.shape[1] == 3 else 2)
     order = order.masked_fill(acting.cumsum(1) > changes, -1)
-    n = len(drawn.boxes)
-    if n == 0:
+    if len(drawn.boxes) == 0:
         return image.new_zeros(0, image.shape[1], drawn.size, drawn.size)
-    crops = crop_resize(image.repeat(n, 1, 1, 1), drawn.boxes, drawn.size, drawn.flip if "flip" in done else None)
+    crops = crop_resize(image, drawn.boxes, drawn.size, drawn.flip if "flip" in done else None)
     return augment(crops, drawn.draws._replace(order=order), replace(drawn.knobs, **neutral))
 
 
