@@ -1,4 +1,5 @@
 "Hand the metadata of settings.ini, and the version of dcacn_nb/__init__.py, to setuptools."
+
 import re
 from configparser import ConfigParser
 from pathlib import Path

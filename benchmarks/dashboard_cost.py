@@ -6,6 +6,7 @@ speed changes from minute to minute. Turns change in the middle of an epoch: wha
 One CSV row a turn, with the processor seconds that kernel, map helper, server and browser spent meanwhile.
 Example: python benchmarks/dashboard_cost.py --rotations 6 --output benchmarks/dashboard_cost.csv
 """
+
 import argparse
 import json
 import os
@@ -24,11 +25,11 @@ EPOCHS = 5  # of a turn
 SETUP = """
 import json, psutil, tempfile, threading, time
 from IPython.display import display
-from dcacn_nb.config import preset
-from dcacn_nb.data import load_images
-from dcacn_nb.events import StepDone
-from dcacn_nb.run import release_threads
-from dcacn_nb.train import fit
+from dcacn_nb.method.config import preset
+from dcacn_nb.data.image_set import load_images
+from dcacn_nb.core.events import StepDone
+from dcacn_nb.runs.driver import release_threads
+from dcacn_nb.fitting import fit
 from dcacn_nb.widgets import Dashboard
 images = load_images("digits")
 
@@ -96,7 +97,9 @@ print(json.dumps(turns.told))
 
 def measured(page) -> list:
     "What the last cell printed: one dictionary a case."
-    texts = page.evaluate("() => window.testPanel.content.widgets.flatMap(c => c.model.outputs ? c.model.outputs.toJSON() : []).filter(o => o.output_type === 'stream').map(o => [o.text].flat().join(''))")
+    texts = page.evaluate(
+        "() => window.testPanel.content.widgets.flatMap(c => c.model.outputs ? c.model.outputs.toJSON() : []).filter(o => o.output_type === 'stream').map(o => [o.text].flat().join(''))"
+    )
     return json.loads(texts[-1].strip().splitlines()[-1])
 
 
@@ -107,11 +110,16 @@ def main():
     parser.add_argument("--output", required=True)
     args = parser.parse_args()
     from playwright.sync_api import sync_playwright
+
     with tempfile.TemporaryDirectory() as work, sync_playwright() as playwright:
         lab = browser.JupyterLab(Path(work))
         lab.start()
         chromium = browser.launch(playwright, browser.find_browser(playwright))
-        setup = SETUP.replace("{epochs}", str(EPOCHS)).replace("{rotations}", str(args.rotations)).replace("{tab}", args.tab)
+        setup = (
+            SETUP.replace("{epochs}", str(EPOCHS))
+            .replace("{rotations}", str(args.rotations))
+            .replace("{tab}", args.tab)
+        )
         browser.write_notebook(lab.root / "cost.ipynb", setup, RUN, END)
         page = browser.new_page(chromium)
         lab.open(page, "cost.ipynb")
@@ -120,15 +128,42 @@ def main():
         told = measured(page)
         chromium.close()
         lab.stop()
-    where = {"epochs": EPOCHS, "tab": args.tab, "threads": os.environ.get("OMP_NUM_THREADS", ""), "spin": os.environ.get("GOMP_SPINCOUNT", ""), "cpus": os.cpu_count(),
-             "machine": platform.machine(), "python": platform.python_version()}
-    table = pd.DataFrame([{"rotation": i // 3, **{name: round(value, 2) if isinstance(value, float) else value for name, value in row.items()}, **where} for i, row in enumerate(told[3:])])
+    where = {
+        "epochs": EPOCHS,
+        "tab": args.tab,
+        "threads": os.environ.get("OMP_NUM_THREADS", ""),
+        "spin": os.environ.get("GOMP_SPINCOUNT", ""),
+        "cpus": os.cpu_count(),
+        "machine": platform.machine(),
+        "python": platform.python_version(),
+    }
+    table = pd.DataFrame(
+        [
+            {
+                "rotation": i // 3,
+                **{name: round(value, 2) if isinstance(value, float) else value for name, value in row.items()},
+                **where,
+            }
+            for i, row in enumerate(told[3:])
+        ]
+    )
     table.to_csv(args.output, index=False)
     wide = table.pivot(index="rotation", columns="case", values="seconds")
     speed = wide["none"].to_numpy()[:, None] / wide  # as a share of the speed without
     print(speed.round(3).to_string())
-    print(pd.DataFrame({"mean": speed.mean(), "standard error": speed.sem(), "of the sums": wide["none"].sum() / wide.sum()}).round(3).to_string())
-    print(table.groupby("case")[[name for name in table if name.startswith(("seconds", "cpu_"))]].mean().round(1).to_string())
+    print(
+        pd.DataFrame(
+            {"mean": speed.mean(), "standard error": speed.sem(), "of the sums": wide["none"].sum() / wide.sum()}
+        )
+        .round(3)
+        .to_string()
+    )
+    print(
+        table.groupby("case")[[name for name in table if name.startswith(("seconds", "cpu_"))]]
+        .mean()
+        .round(1)
+        .to_string()
+    )
 
 
 if __name__ == "__main__":

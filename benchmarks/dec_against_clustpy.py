@@ -6,6 +6,7 @@ once an epoch; clustpy also trains on the last batch of an epoch, which is small
 clustpy is no dependency of this project: pip install clustpy (it is built from source and needs a compiler).
 Example: python benchmarks/dec_against_clustpy.py --seeds 0-4 --output benchmarks/dec_against_clustpy.csv
 """
+
 import argparse
 import time
 from importlib.metadata import version
@@ -15,9 +16,10 @@ import pandas as pd
 import torch
 from run_seeds import row, seeds
 
-from dcacn_nb.config import preset
-from dcacn_nb.data import load_images
-from dcacn_nb.train import find_method, fit
+from dcacn_nb.baselines import find_method
+from dcacn_nb.data.image_set import load_images
+from dcacn_nb.fitting import fit
+from dcacn_nb.method.config import preset
 
 WIDTHS = [500, 500, 2000, 10]  # of the encoder's layers
 RESTARTS = 20  # of the K-Means between the phases
@@ -25,20 +27,45 @@ RESTARTS = 20  # of the K-Means between the phases
 
 def ours(images, seed: int, args):
     "Labels of this project's DEC."
-    config = preset("default", images, len(images.class_names), seed=seed, epochs=args.epochs, batch_size=args.batch_size, eval_every=args.epochs, snapshot_every=0,
-                    device="cpu")
-    return fit(images, config, method=find_method("dec", pretrain=args.pretrain_epochs / args.epochs, widths=WIDTHS, restarts=RESTARTS)).assignments
+    config = preset(
+        "default",
+        images,
+        len(images.class_names),
+        seed=seed,
+        epochs=args.epochs,
+        batch_size=args.batch_size,
+        eval_every=args.epochs,
+        snapshot_every=0,
+        device="cpu",
+    )
+    return fit(
+        images,
+        config,
+        method=find_method("dec", pretrain=args.pretrain_epochs / args.epochs, widths=WIDTHS, restarts=RESTARTS),
+    ).assignments
 
 
 def theirs(images, seed: int, args):
     "Labels of clustpy's DEC: those of its centres, not of the K-Means that it adds at the end."
     from clustpy.deep import DEC
     from clustpy.deep.neural_networks import FeedforwardAutoencoder
+
     pixels = images.images.flatten(1).numpy().astype("float32") / 255
     network = FeedforwardAutoencoder([pixels.shape[1], *WIDTHS], activation_fn=torch.nn.ReLU, random_state=seed)
-    found = DEC(len(images.class_names), batch_size=args.batch_size, pretrain_optimizer_params={"lr": 1e-3}, clustering_optimizer_params={"lr": 1e-4},
-                pretrain_epochs=args.pretrain_epochs, clustering_epochs=args.epochs - args.pretrain_epochs, ssl_loss_fn=torch.nn.MSELoss(), neural_network=network,
-                embedding_size=WIDTHS[-1], initial_clustering_params={"n_init": RESTARTS}, device=torch.device("cpu"), random_state=seed).fit(pixels)
+    found = DEC(
+        len(images.class_names),
+        batch_size=args.batch_size,
+        pretrain_optimizer_params={"lr": 1e-3},
+        clustering_optimizer_params={"lr": 1e-4},
+        pretrain_epochs=args.pretrain_epochs,
+        clustering_epochs=args.epochs - args.pretrain_epochs,
+        ssl_loss_fn=torch.nn.MSELoss(),
+        neural_network=network,
+        embedding_size=WIDTHS[-1],
+        initial_clustering_params={"n_init": RESTARTS},
+        device=torch.device("cpu"),
+        random_state=seed,
+    ).fit(pixels)
     return found.dec_labels_
 
 
@@ -58,11 +85,21 @@ def main():
         for name, train in (("dec", ours), ("dec_clustpy", theirs)):
             started = time.perf_counter()
             predicted = train(images, seed, args)
-            told = {"epochs": args.epochs, "pretrain_epochs": args.pretrain_epochs, "batch_size": args.batch_size, "clustpy": version("clustpy")}
+            told = {
+                "epochs": args.epochs,
+                "pretrain_epochs": args.pretrain_epochs,
+                "batch_size": args.batch_size,
+                "clustpy": version("clustpy"),
+            }
             rows.append(row(name, seed, images, predicted, time.perf_counter() - started, told))
         before = pd.read_csv(args.output).to_dict("records") if Path(args.output).exists() else []
         pd.DataFrame(before + rows).to_csv(args.output, index=False)
-        print(pd.DataFrame(rows)[["method", "seed", "acc", "nmi", "ari", "clusters_used", "seconds"]].to_string(index=False, header=False), flush=True)
+        print(
+            pd.DataFrame(rows)[["method", "seed", "acc", "nmi", "ari", "clusters_used", "seconds"]].to_string(
+                index=False, header=False
+            ),
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -4,22 +4,30 @@ Both tables come from one folder, so that the default DCACN is trained once. May
 Labels score the evaluations and are used for nothing else; the last epoch is what is written.
 Example: python benchmarks/run_grids.py digits --seeds 0-4 --views 40 --run-dir runs/digits-40 --output nbs/results/digits_40_views.csv
 """
+
 import argparse
 from pathlib import Path
 
-from dcacn_nb.cli_grids import parse_seeds
-from dcacn_nb.compare import collect, failures, finished, make_grid, one_at_a_time, run_grid
-from dcacn_nb.data import load_images
+from dcacn_nb.cli.grids import parse_seeds
+from dcacn_nb.compare.grid import collect, failures, finished, make_grid, one_at_a_time, run_grid
+from dcacn_nb.data.image_set import load_images
 
 METHODS = ("kmeans", "ae", "dec", "dcec", "iic", "pica", "simclr", "cc", "scan", "propos", "dcacn", "dcacn_selflabel")
-CODES = {"stacked, gmm": {"ae.clusterer": "gmm"}, "convolutional, kmeans": {"ae.kind": "convolutional"},
-         "convolutional, gmm": {"ae.kind": "convolutional", "ae.clusterer": "gmm"}}
+CODES = {
+    "stacked, gmm": {"ae.clusterer": "gmm"},
+    "convolutional, kmeans": {"ae.kind": "convolutional"},
+    "convolutional, gmm": {"ae.kind": "convolutional", "ae.clusterer": "gmm"},
+}
 
 OPEN = {  # what the paper leaves open: temperatures, lambda, and how much the local crops show
-    "instance temperature 0.2": {"instance_temperature": 0.2}, "instance temperature 1": {"instance_temperature": 1.0},
-    "cluster temperature 0.2": {"cluster_temperature": 0.2}, "cluster temperature 0.5": {"cluster_temperature": 0.5},
-    "lambda 0.5": {"cluster_weight": 0.5}, "lambda 2": {"cluster_weight": 2.0},
-    "larger local crops": {"local_scale": (0.4, 0.8)}, "columns, no attention": {"cluster_axis": "cluster", "attention": False},
+    "instance temperature 0.2": {"instance_temperature": 0.2},
+    "instance temperature 1": {"instance_temperature": 1.0},
+    "cluster temperature 0.2": {"cluster_temperature": 0.2},
+    "cluster temperature 0.5": {"cluster_temperature": 0.5},
+    "lambda 0.5": {"cluster_weight": 0.5},
+    "lambda 2": {"cluster_weight": 2.0},
+    "larger local crops": {"local_scale": (0.4, 0.8)},
+    "columns, no attention": {"cluster_axis": "cluster", "attention": False},
 }
 SETTINGS = {"ablation": one_at_a_time(), "open": OPEN, "none": {}}
 
@@ -32,8 +40,11 @@ def grid(images, seeds: list, views: float, methods: "tuple[str, ...]", settings
         if "ae" in methods:
             cells += make_grid(images, len(images.class_names), ["ae"], CODES, [seed], **knobs)
         if settings:
-            cells += [cell for cell in make_grid(images, len(images.class_names), ["dcacn"], settings, [seed], **knobs)
-                      if cell.setting != "default" or "dcacn" not in methods]
+            cells += [
+                cell
+                for cell in make_grid(images, len(images.class_names), ["dcacn"], settings, [seed], **knobs)
+                if cell.setting != "default" or "dcacn" not in methods
+            ]
     return cells
 
 
@@ -49,9 +60,16 @@ def main():
     parser.add_argument("--root", default="data")
     parser.add_argument("--limit", type=int)
     parser.add_argument("--seeds", type=parse_seeds, default=[0])
-    parser.add_argument("--views", type=float, default=40, help="how often a run shows each image to its network, all views counted")
+    parser.add_argument(
+        "--views", type=float, default=40, help="how often a run shows each image to its network, all views counted"
+    )
     parser.add_argument("--methods", type=lambda text: tuple(text.split(",")), default=METHODS)
-    parser.add_argument("--settings", choices=SETTINGS, default="ablation", help="of DCACN, beside its default: the one-at-a-time ablation, what the paper leaves open, or none")
+    parser.add_argument(
+        "--settings",
+        choices=SETTINGS,
+        default="ablation",
+        help="of DCACN, beside its default: the one-at-a-time ablation, what the paper leaves open, or none",
+    )
     parser.add_argument("--run-dir", type=Path, required=True)
     parser.add_argument("--output", help="CSV; written at the end")
     args = parser.parse_args()
@@ -59,7 +77,14 @@ def main():
     cells = grid(images, args.seeds, args.views, args.methods, SETTINGS[args.settings])
     missing = sum(not finished(args.run_dir / cell.folder) for cell in cells)
     print(f"{len(cells)} runs, {missing} to do", flush=True)
-    run_grid(cells, images, args.run_dir, labels=images.labels, budget=f"{args.views:g} views of each image", observers=announce)
+    run_grid(
+        cells,
+        images,
+        args.run_dir,
+        labels=images.labels,
+        budget=f"{args.views:g} views of each image",
+        observers=announce,
+    )
     for path, error in failures(args.run_dir).items():
         print("failed:", path, error)
     if args.output:

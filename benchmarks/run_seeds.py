@@ -3,6 +3,7 @@
 Labels score the last epoch and are used for nothing else. The settings of a row are the preset's but for what the command line changes.
 Example: python benchmarks/run_seeds.py digits --seeds 0-4 --epochs 40 --baselines --output benchmarks/digits_seeds.csv
 """
+
 import argparse
 import os
 import platform
@@ -14,10 +15,10 @@ import torch
 from sklearn.cluster import KMeans
 
 from dcacn_nb import __version__
-from dcacn_nb.config import preset
-from dcacn_nb.data import load_images
-from dcacn_nb.metrics import evaluate_clustering
-from dcacn_nb.train import fit
+from dcacn_nb.data.image_set import load_images
+from dcacn_nb.fitting import fit
+from dcacn_nb.method.config import preset
+from dcacn_nb.method.metrics import evaluate_clustering
 
 
 def seeds(text: str) -> list:
@@ -39,14 +40,30 @@ def value(text: str):
 def row(method: str, seed: int, images, predicted, seconds: float, settings: dict) -> dict:
     "One line of the table."
     scores = evaluate_clustering(images.labels, predicted)
-    return dict(method=method, source=Path(str(images.protocol["source"])).name, images=len(images), seed=seed, acc=scores.acc, nmi=scores.nmi, ari=scores.ari,
-                clusters_used=len(scores.cluster_sizes), seconds=round(seconds, 1), **settings, threads=torch.get_num_threads(), cpus=os.cpu_count(),
-                machine=platform.machine(), python=platform.python_version(), torch=torch.__version__, dcacn_nb=__version__)
+    return dict(
+        method=method,
+        source=Path(str(images.protocol["source"])).name,
+        images=len(images),
+        seed=seed,
+        acc=scores.acc,
+        nmi=scores.nmi,
+        ari=scores.ari,
+        clusters_used=len(scores.cluster_sizes),
+        seconds=round(seconds, 1),
+        **settings,
+        threads=torch.get_num_threads(),
+        cpus=os.cpu_count(),
+        machine=platform.machine(),
+        python=platform.python_version(),
+        torch=torch.__version__,
+        dcacn_nb=__version__,
+    )
 
 
 def baselines(images, seed: int):
     "K-Means on pixels, and UMAP + K-Means: what one would pick instead."
     import umap
+
     pixels, k = images.images.flatten(1).numpy() / 255.0, len(images.class_names)
     started = time.perf_counter()
     yield "kmeans_pixels", KMeans(k, n_init=10, random_state=seed).fit_predict(pixels), time.perf_counter() - started
@@ -64,7 +81,9 @@ def main():
     parser.add_argument("--download", action="store_true")
     parser.add_argument("--seeds", type=seeds, default=[0])
     parser.add_argument("--epochs", type=int, default=None)
-    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting to change; may be repeated")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="a setting to change; may be repeated"
+    )
     parser.add_argument("--baselines", action="store_true")
     parser.add_argument("--run-dir", help="keep run folders below this folder")
     parser.add_argument("--output", required=True)
@@ -77,13 +96,25 @@ def main():
         started = time.perf_counter()
         folder = Path(args.run_dir) / f"{Path(args.source).name}-{seed}" if args.run_dir else None
         run = fit(images, config, labels=images.labels, run_dir=folder)
-        told = {"epochs": config.epochs, "cluster_axis": config.cluster_axis, "balance_weight": config.balance_weight, "width": config.width}
+        told = {
+            "epochs": config.epochs,
+            "cluster_axis": config.cluster_axis,
+            "balance_weight": config.balance_weight,
+            "width": config.width,
+        }
         rows = [row("dcacn", seed, images, run.assignments, time.perf_counter() - started, told | changes)]
         if args.baselines:
-            rows += [row(name, seed, images, predicted, seconds, {}) for name, predicted, seconds in baselines(images, seed)]
+            rows += [
+                row(name, seed, images, predicted, seconds, {}) for name, predicted, seconds in baselines(images, seed)
+            ]
         before = pd.read_csv(args.output).to_dict("records") if Path(args.output).exists() else []
         pd.DataFrame(before + rows).to_csv(args.output, index=False)
-        print(pd.DataFrame(rows)[["method", "seed", "acc", "nmi", "ari", "clusters_used", "seconds"]].to_string(index=False, header=False), flush=True)
+        print(
+            pd.DataFrame(rows)[["method", "seed", "acc", "nmi", "ari", "clusters_used", "seconds"]].to_string(
+                index=False, header=False
+            ),
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

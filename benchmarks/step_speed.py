@@ -3,6 +3,7 @@
 Made-up images, the real views, networks, losses and updates; no figure here says anything about accuracy. On a GPU each is measured twice: every step as it comes, and recorded as a CUDA graph.
 Example: python benchmarks/step_speed.py --device cuda --output benchmarks/step_speed.csv
 """
+
 import argparse
 import time
 from pathlib import Path
@@ -12,15 +13,22 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
-from dcacn_nb.config import build_model, build_views, preset
-from dcacn_nb.core import generator
-from dcacn_nb.steps import Method, Stepper, TrainState, place, record_graph
+from dcacn_nb.core.seeds import generator
+from dcacn_nb.method.config import build_model, build_views, preset
+from dcacn_nb.method.step import Method, Stepper, TrainState, place
+from dcacn_nb.runs.graphs import record_graph
 
 CASES = [  # (recipe, preset, channels, side, changes)
-    ("CIFAR-10", "paper", 3, 32, {}), ("STL-10", "paper", 3, 96, {}), ("ImageNet-10", "paper", 3, 224, {}),
-    ("ImageNet-10, single precision", "paper", 3, 224, {"amp": "off"}), ("CIFAR-10, compiled", "paper", 3, 32, {"compile": True}),
-    ("digits", "default", 1, 8, {}), ("Fashion-MNIST", "default", 1, 28, {}), ("CIFAR-10", "default", 3, 32, {}),
-    ("digits, compiled", "default", 1, 8, {"compile": True}), ("CIFAR-10, compiled", "default", 3, 32, {"compile": True}),
+    ("CIFAR-10", "paper", 3, 32, {}),
+    ("STL-10", "paper", 3, 96, {}),
+    ("ImageNet-10", "paper", 3, 224, {}),
+    ("ImageNet-10, single precision", "paper", 3, 224, {"amp": "off"}),
+    ("CIFAR-10, compiled", "paper", 3, 32, {"compile": True}),
+    ("digits", "default", 1, 8, {}),
+    ("Fashion-MNIST", "default", 1, 28, {}),
+    ("CIFAR-10", "default", 3, 32, {}),
+    ("digits, compiled", "default", 1, 8, {"compile": True}),
+    ("CIFAR-10, compiled", "default", 3, 32, {"compile": True}),
 ]
 
 
@@ -34,14 +42,18 @@ def prepared(name: str, channels: int, side: int, device: str, changes: dict) ->
     if config.compile:
         state.model.backbone.compile()
     state.model.train()
-    return state, build_views(config), images[:config.batch_size].to(device)
+    return state, build_views(config), images[: config.batch_size].to(device)
 
 
 def forward_flops(config) -> int:
     "Floating-point operations of the forward pass of all views of one image."
     with torch.device("meta"):
         model = build_model(config)
-        views = [torch.empty(n, 1, config.channels, side, side) for n, side in ((2, config.global_size), (config.n_local, config.local_size)) if n]
+        views = [
+            torch.empty(n, 1, config.channels, side, side)
+            for n, side in ((2, config.global_size), (config.n_local, config.local_size))
+            if n
+        ]
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(views)
     return counter.get_total_flops()
@@ -57,6 +69,7 @@ def measured(state: TrainState, views, images: torch.Tensor, steps: int, warm_up
         for _ in range(n):
             stepper(images, chosen, 1e-3, False)
             state.step += 1
+
     take(warm_up)
     wait()
     if cuda:
@@ -67,16 +80,24 @@ def measured(state: TrainState, views, images: torch.Tensor, steps: int, warm_up
     wait()
     told = {"ms_a_step": 1e3 * (time.perf_counter() - began) / steps, "ms_to_ask": 1e3 * asked / steps}
     if cuda:
-        told |= {"peak_gb": torch.cuda.max_memory_allocated() / 1e9, "reserved_gb": torch.cuda.max_memory_reserved() / 1e9}
+        told |= {
+            "peak_gb": torch.cuda.max_memory_allocated() / 1e9,
+            "reserved_gb": torch.cuda.max_memory_reserved() / 1e9,
+        }
         with profile(activities=[ProfilerActivity.CUDA], acc_events=True) as seen:
             take(1)
             wait()
         kernels = [event for event in seen.events() if event.device_type == torch.autograd.DeviceType.CUDA]
-        told |= {"kernels": len(kernels), "ms_of_kernels": sum(event.time_range.elapsed_us() for event in kernels) / 1e3}
+        told |= {
+            "kernels": len(kernels),
+            "ms_of_kernels": sum(event.time_range.elapsed_us() for event in kernels) / 1e3,
+        }
     return told
 
 
-def row(recipe: str, name: str, channels: int, side: int, changes: dict, device: str, steps: int, warm_up: int, record=None) -> dict:
+def row(
+    recipe: str, name: str, channels: int, side: int, changes: dict, device: str, steps: int, warm_up: int, record=None
+) -> dict:
     "All that is known of one case."
     state, views, images = prepared(name, channels, side, device, changes)
     config = state.config
@@ -84,14 +105,29 @@ def row(recipe: str, name: str, channels: int, side: int, changes: dict, device:
     flops = 3 * forward_flops(config) * len(images)
     told |= {"images_a_second": len(images) / told["ms_a_step"] * 1e3, "tflops": flops / told["ms_a_step"] / 1e9}
     place_name = torch.cuda.get_device_name() if device == "cuda" else "processor"
-    return {"recipe": recipe, "preset": name, "image": side, "backbone": config.backbone, "width": config.width, "batch": len(images),
-            "recorded": record is not None, **{key: round(value, 2) for key, value in told.items()}, "torch": torch.__version__, "device": place_name}
+    return {
+        "recipe": recipe,
+        "preset": name,
+        "image": side,
+        "backbone": config.backbone,
+        "width": config.width,
+        "batch": len(images),
+        "recorded": record is not None,
+        **{key: round(value, 2) for key, value in told.items()},
+        "torch": torch.__version__,
+        "device": place_name,
+    }
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--cases", type=lambda text: [int(i) for i in text.split(",")], default=range(len(CASES)), help="numbers of the cases, from 0")
+    parser.add_argument(
+        "--cases",
+        type=lambda text: [int(i) for i in text.split(",")],
+        default=range(len(CASES)),
+        help="numbers of the cases, from 0",
+    )
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--warm-up", type=int, default=5)
     parser.add_argument("--output", type=Path)

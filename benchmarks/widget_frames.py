@@ -1,9 +1,10 @@
-"""How fast EmbeddingView draws in a browser: pictures a second while somebody scrubs and while the film plays.
+"""How fast MapViewer draws in a browser: pictures a second while somebody scrubs and while the film plays.
 
 Two hundred made-up maps of ten thousand points go to a real Chromium (headless, drawing by software), in a plain page without JupyterLab. The scrubber
 is moved at every frame of the browser; counted are the pictures really drawn (calls of putImageData on the map), over some seconds, three times; and the
 longest time between two of them. The browser shows 60 a second at most. Then maps of 800 further epochs follow, thinned as Python thins them, and the page's
 memory is read again. On a busy machine: chrt -r 1 python benchmarks/widget_frames.py [--seconds 5]. Writes widget_frames.csv beside it."""
+
 import argparse
 import csv
 import os
@@ -19,9 +20,9 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "tests"))
 from browser import find_browser
 
-from dcacn_nb.widgets.embedding_view import EmbeddingView
 from dcacn_nb.widgets.feed import Thinned
 from dcacn_nb.widgets.live import sprite_sheet, stylesheet
+from dcacn_nb.widgets.map import MapViewer
 
 FRAMES, POINTS, RUNS = 200, 10_000, 3
 HEAP = "() => { gc(); return performance.memory.usedJSHeapSize / 2 ** 20; }"
@@ -76,8 +77,23 @@ def open_view(browser, lang="en", width=1280, **values):
     "A page with the widget in it and nothing else."
     page = browser.new_page(viewport={"width": width, "height": 900})
     page.set_content(f"<style>body {{ font-family: sans-serif }} {stylesheet()}</style><div id=here></div>")
-    view = EmbeddingView(lang=lang)
-    page.evaluate(MODEL, [view._esm, {"words": view.words, "lang": lang, "summary": "", "key": "k", "method": "tsne", "color_by": "cluster", "selection": [], **values}])
+    view = MapViewer(lang=lang)
+    page.evaluate(
+        MODEL,
+        [
+            view._esm,
+            {
+                "words": view.words,
+                "lang": lang,
+                "summary": "",
+                "key": "k",
+                "method": "tsne",
+                "color_by": "cluster",
+                "selection": [],
+                **values,
+            },
+        ],
+    )
     return page
 
 
@@ -90,7 +106,11 @@ def feed(page, frames, points, kept):
 
 def start(page, points):
     "The sample and its images."
-    send(page, {"kind": "start", "n": points, "strides": {"pca": 1, "tsne": 1}, "classes": []}, [np.arange(points, dtype="<i4").tobytes()])
+    send(
+        page,
+        {"kind": "start", "n": points, "strides": {"pca": 1, "tsne": 1}, "classes": []},
+        [np.arange(points, dtype="<i4").tobytes()],
+    )
     png, layout = sprite_sheet(np.random.default_rng(0).integers(0, 256, (points, 1, 8, 8), dtype=np.uint8))
     send(page, {"kind": "sheet", **layout}, [png])
 
@@ -98,7 +118,13 @@ def start(page, points):
 def measure(seconds):
     "One row for each way of moving."
     with sync_playwright() as playwright:
-        flags = ["--disable-background-networking", "--disable-dev-shm-usage", "--js-flags=--expose-gc", "--enable-precise-memory-info", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
+        flags = [
+            "--disable-background-networking",
+            "--disable-dev-shm-usage",
+            "--js-flags=--expose-gc",
+            "--enable-precise-memory-info",
+            *(["--no-sandbox"] if os.geteuid() == 0 else []),
+        ]
         browser = playwright.chromium.launch(executable_path=find_browser(playwright), args=flags)
         page = open_view(browser)
         kept = Thinned(FRAMES)
@@ -106,15 +132,36 @@ def measure(seconds):
         feed(page, FRAMES, POINTS, kept)
         page.wait_for_timeout(1500)
         memory = [page.evaluate(HEAP)]
-        found = [(way, sorted(page.evaluate(COUNT, [seconds, way == "scrub"]) for _ in range(RUNS))) for way in ("scrub", "play")]
+        found = [
+            (way, sorted(page.evaluate(COUNT, [seconds, way == "scrub"]) for _ in range(RUNS)))
+            for way in ("scrub", "play")
+        ]
         feed(page, 800, POINTS, kept)
         memory.append(page.evaluate(HEAP))
-        where = {"browser": f"Chromium {browser.version}, headless, software drawing", "python": platform.python_version(), "anywidget": version("anywidget"),
-                 "machine": f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}" + (", real-time priority" if os.sched_getscheduler(0) else "")}
+        where = {
+            "browser": f"Chromium {browser.version}, headless, software drawing",
+            "python": platform.python_version(),
+            "anywidget": version("anywidget"),
+            "machine": f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
+            + (", real-time priority" if os.sched_getscheduler(0) else ""),
+        }
         browser.close()
-    return [{"way": way, "points": POINTS, "maps": FRAMES, "runs": RUNS, "seconds": seconds, "drawn_per_second_median": round(runs[RUNS // 2][0], 1),
-             "drawn_per_second_lowest": round(runs[0][0], 1), "longest_gap_ms": round(max(gap for _, gap in runs)),
-             "heap_mib": round(memory[0]), "heap_mib_after_1000_epochs": round(memory[1]), **where} for way, runs in found]
+    return [
+        {
+            "way": way,
+            "points": POINTS,
+            "maps": FRAMES,
+            "runs": RUNS,
+            "seconds": seconds,
+            "drawn_per_second_median": round(runs[RUNS // 2][0], 1),
+            "drawn_per_second_lowest": round(runs[0][0], 1),
+            "longest_gap_ms": round(max(gap for _, gap in runs)),
+            "heap_mib": round(memory[0]),
+            "heap_mib_after_1000_epochs": round(memory[1]),
+            **where,
+        }
+        for way, runs in found
+    ]
 
 
 if __name__ == "__main__":

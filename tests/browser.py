@@ -1,4 +1,5 @@
 "Drive a real JupyterLab: start it, open a notebook, run it, and read what the page then holds."
+
 import json
 import os
 import secrets
@@ -71,8 +72,17 @@ class JupyterLab:
             path = self.folder / "settings" / f"{plugin}.jupyterlab-settings"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(values))
-        own = {name: str(self.folder / name.lower()) for name in
-               ("HOME", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTERLAB_WORKSPACES_DIR", "IPYTHONDIR")}
+        own = {
+            name: str(self.folder / name.lower())
+            for name in (
+                "HOME",
+                "JUPYTER_CONFIG_DIR",
+                "JUPYTER_DATA_DIR",
+                "JUPYTER_RUNTIME_DIR",
+                "JUPYTERLAB_WORKSPACES_DIR",
+                "IPYTHONDIR",
+            )
+        }
         for path in own.values():
             Path(path).mkdir(exist_ok=True)
         env = {k: v for k, v in os.environ.items() if not k.startswith("JUPYTER") and k != "MPLBACKEND"}
@@ -80,13 +90,25 @@ class JupyterLab:
 
     def start(self, seconds: float = 90) -> None:
         "Start the server and wait until it answers."
-        command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--expose-app-in-browser", "--ip=127.0.0.1",
-                   f"--port={self.port}", "--ServerApp.port_retries=0", f"--IdentityProvider.token={self.token}",
-                   f"--ServerApp.root_dir={self.root}", "--LabApp.extension_manager=readonly"]
+        command = [
+            sys.executable,
+            "-m",
+            "jupyterlab",
+            "--no-browser",
+            "--expose-app-in-browser",
+            "--ip=127.0.0.1",
+            f"--port={self.port}",
+            "--ServerApp.port_retries=0",
+            f"--IdentityProvider.token={self.token}",
+            f"--ServerApp.root_dir={self.root}",
+            "--LabApp.extension_manager=readonly",
+        ]
         if os.geteuid() == 0:
             command.append("--allow-root")
         self.log = open(self.folder / "lab.log", "w")
-        self.process = subprocess.Popen(command, env=self.environment(), stdout=self.log, stderr=subprocess.STDOUT, cwd=self.root)
+        self.process = subprocess.Popen(
+            command, env=self.environment(), stdout=self.log, stderr=subprocess.STDOUT, cwd=self.root
+        )
         end = time.monotonic() + seconds
         while time.monotonic() < end and self.process.poll() is None:
             try:
@@ -95,7 +117,9 @@ class JupyterLab:
             except (urllib.error.URLError, OSError):
                 time.sleep(0.3)
         self.stop()
-        raise RuntimeError(f"JupyterLab did not answer in {seconds} s:\n{(self.folder / 'lab.log').read_text()[-3000:]}")
+        raise RuntimeError(
+            f"JupyterLab did not answer in {seconds} s:\n{(self.folder / 'lab.log').read_text()[-3000:]}"
+        )
 
     def stop(self) -> None:
         "Stop the server; it takes its kernels with it."
@@ -110,7 +134,9 @@ class JupyterLab:
 
     def ask(self, path: str, method: str = "GET"):
         "What the server's REST interface answers."
-        request = urllib.request.Request(f"{self.url}/api/{path}", method=method, headers={"Authorization": f"token {self.token}"})
+        request = urllib.request.Request(
+            f"{self.url}/api/{path}", method=method, headers={"Authorization": f"token {self.token}"}
+        )
         with urllib.request.urlopen(request, timeout=20) as answer:
             return json.loads(answer.read() or b"null")
 
@@ -129,7 +155,12 @@ class JupyterLab:
 
 def launch(playwright, path: str):
     "A Chromium without a window, which asks nothing of the network."
-    flags = ["--disable-background-networking", "--disable-component-update", "--no-first-run", "--disable-dev-shm-usage"]
+    flags = [
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--no-first-run",
+        "--disable-dev-shm-usage",
+    ]
     if os.geteuid() == 0:
         flags.append("--no-sandbox")  # Chromium's sandbox refuses to run as root
     return playwright.chromium.launch(executable_path=path, args=flags)
@@ -146,22 +177,38 @@ def new_page(chromium, height: int = 900):
 
 def write_notebook(path: Path, *sources: str) -> None:
     "A small notebook of code cells."
-    cells = [{"cell_type": "code", "id": f"cell-{i}", "metadata": {}, "source": source, "outputs": [], "execution_count": None}
-             for i, source in enumerate(sources)]
+    cells = [
+        {
+            "cell_type": "code",
+            "id": f"cell-{i}",
+            "metadata": {},
+            "source": source,
+            "outputs": [],
+            "execution_count": None,
+        }
+        for i, source in enumerate(sources)
+    ]
     kernel = {"display_name": "python3", "language": "python", "name": "python3"}
-    path.write_text(json.dumps({"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}))
+    path.write_text(
+        json.dumps({"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5})
+    )
 
 
 def run_python(page, code: str) -> None:
     "Run code in the open notebook's kernel, beside its cells, and wait for it; an error fails the test."
-    done = page.evaluate("async code => (await window.testPanel.sessionContext.session.kernel.requestExecute({code}).done).content.status", code)
+    done = page.evaluate(
+        "async code => (await window.testPanel.sessionContext.session.kernel.requestExecute({code}).done).content.status",
+        code,
+    )
     assert done == "ok", code
 
 
 def change_theme(page, name: str) -> None:
-    "JupyterLab in another dress: \"Dark\" or \"Light\"."
+    'JupyterLab in another dress: "Dark" or "Light".'
     page.evaluate("theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})", f"JupyterLab {name}")
-    page.wait_for_function("light => document.body.dataset.jpThemeLight === light", arg=str(name == "Light").lower(), timeout=60_000)
+    page.wait_for_function(
+        "light => document.body.dataset.jpThemeLight === light", arg=str(name == "Light").lower(), timeout=60_000
+    )
 
 
 def run_all(page, seconds: float = 300) -> dict:
@@ -189,7 +236,9 @@ def save(page) -> None:
 
 def picture(page, path: Path) -> None:
     "Save a picture of the whole notebook: the window is made as tall as it needs (at most 8000 pixels)."
-    height = page.evaluate("() => Math.max(...[...document.querySelectorAll('.jp-WindowedPanel-outer')].map(e => e.scrollHeight))")
+    height = page.evaluate(
+        "() => Math.max(...[...document.querySelectorAll('.jp-WindowedPanel-outer')].map(e => e.scrollHeight))"
+    )
     page.set_viewport_size({"width": 1280, "height": int(min(max(height + 150, 900), 8000))})
     page.wait_for_timeout(700)
     page.screenshot(path=str(path))

@@ -1,4 +1,5 @@
 "Settings that must stand before torch or matplotlib is first imported, and the browser fixtures."
+
 import os
 import tempfile
 
@@ -11,7 +12,6 @@ if "DCACN_CACHE" not in os.environ:
     os.environ["DCACN_CACHE"] = _cache.name
 
 import pytest
-
 from browser import JupyterLab, find_browser, launch, new_page
 from project import ROOT
 
@@ -21,7 +21,9 @@ def pytest_xdist_make_scheduler(config, log):
     "With several workers, the tests of a file share its fixtures on one of them; notebooks go wherever there is room."
     from xdist.scheduler import LoadScopeScheduling
 
-    class ByFile(LoadScopeScheduling):  # `--dist loadgroup` does not group with pytest 9.2 and xdist 3.8: it writes a node id that is no longer read
+    class ByFile(
+        LoadScopeScheduling
+    ):  # `--dist loadgroup` does not group with pytest 9.2 and xdist 3.8: it writes a node id that is no longer read
         def _split_scope(self, nodeid):
             return nodeid if "test_notebooks.py" in nodeid else nodeid.partition("::")[0]
 

@@ -1,4 +1,5 @@
 "What several tests need to know about the project: where it is, which files belong to it, and who made which module."
+
 import re
 import subprocess
 from configparser import ConfigParser

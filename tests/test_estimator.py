@@ -1,4 +1,5 @@
 "The scikit-learn estimator: conventions, inputs of every layout, unseen images, saving; scikit-learn's own checks through a wrapper for tables."
+
 import logging
 import pickle
 
@@ -12,9 +13,10 @@ from sklearn.utils import get_tags
 from sklearn.utils.estimator_checks import estimator_checks_generator
 from sklearn.utils.validation import validate_data
 
-from dcacn_nb.checkpoint import CheckpointError, save_checkpoint
-from dcacn_nb.data import load_images
-from dcacn_nb.estimator import DCACN, load_like, settings_for
+from dcacn_nb.data.image_set import load_images, load_like
+from dcacn_nb.estimator import DCACN
+from dcacn_nb.fitting import settings_for
+from dcacn_nb.runs.checkpoint import CheckpointError, save_checkpoint
 
 TINY = dict(width=2, n_local=0, batch_size=12, snapshot_every=0, warmup_epochs=0.0, projection_dim=4)
 
@@ -35,12 +37,14 @@ def fitted(X):
 
 # ---------------------------------------------------------------- scikit-learn's checks
 
+
 class TableDCACN(DCACN):
     "DCACN on tables: each row becomes a square picture by a squashing that looks at that row alone."
+
     def _picture(self, X):
         side = max(4, int(np.ceil(np.sqrt(X.shape[1]))))
         pixels = np.zeros((len(X), side * side), np.float32)
-        pixels[:, :X.shape[1]] = 1 / (1 + np.exp(-np.clip(X, -50, 50)))
+        pixels[:, : X.shape[1]] = 1 / (1 + np.exp(-np.clip(X, -50, 50)))
         return pixels.reshape(-1, 1, side, side)
 
     def _read_new(self, X):
@@ -50,7 +54,9 @@ class TableDCACN(DCACN):
         return super()._read_like(self._picture(validate_data(self, X, reset=False)))
 
     def _configure(self, images):
-        return DCACN._configure(clone(self).set_params(n_clusters=max(2, self.n_clusters)), images)  # some checks ask for one cluster
+        return DCACN._configure(
+            clone(self).set_params(n_clusters=max(2, self.n_clusters)), images
+        )  # some checks ask for one cluster
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -61,13 +67,29 @@ class TableDCACN(DCACN):
 LEFT_OUT = {  # check: why it says nothing about an estimator of images
     "check_clustering": "asks for well separated 2-D points to be found after a training of two steps",
 }
-TABLE = TableDCACN(2, epochs=1, device="cpu", settings=dict(
-    width=1, n_local=0, global_size=8, local_size=8, snapshot_every=0, projection_dim=2, attention=False, warmup_epochs=0.0))
+TABLE = TableDCACN(
+    2,
+    epochs=1,
+    device="cpu",
+    settings=dict(
+        width=1,
+        n_local=0,
+        global_size=8,
+        local_size=8,
+        snapshot_every=0,
+        projection_dim=2,
+        attention=False,
+        warmup_epochs=0.0,
+    ),
+)
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("estimator, check", list(estimator_checks_generator(TABLE, expected_failed_checks=LEFT_OUT, mark="skip")),
-                         ids=lambda value: getattr(getattr(value, "func", value), "__name__", ""))
+@pytest.mark.parametrize(
+    "estimator, check",
+    list(estimator_checks_generator(TABLE, expected_failed_checks=LEFT_OUT, mark="skip")),
+    ids=lambda value: getattr(getattr(value, "func", value), "__name__", ""),
+)
 def test_scikit_learn_checks(estimator, check):
     "Every check of scikit-learn for a clusterer and transformer, apart from those in LEFT_OUT."
     check(estimator)
@@ -81,6 +103,7 @@ def test_tables_are_refused_with_a_message(X):
 
 # ---------------------------------------------------------------- fit and predict
 
+
 def test_fit_sets_what_it_promises(X, fitted):
     assert fitted.labels_.shape == (36,) and fitted.probabilities_.shape == (36, 3)
     assert np.array_equal(fitted.labels_, fitted.probabilities_.argmax(1))
@@ -93,7 +116,15 @@ def test_fit_sets_what_it_promises(X, fitted):
 
 def test_every_layout_gives_the_same_answer(X, fitted):
     expected = fitted.predict_proba(X)
-    layouts = (X[:, None], X[..., None], X / 255.0, (X / 255).astype(np.float32), torch.from_numpy(X), load_images(X), np.asfortranarray(X))
+    layouts = (
+        X[:, None],
+        X[..., None],
+        X / 255.0,
+        (X / 255).astype(np.float32),
+        torch.from_numpy(X),
+        load_images(X),
+        np.asfortranarray(X),
+    )
     for other in layouts:
         assert np.array_equal(fitted.predict_proba(other), expected)
     assert np.array_equal(tiny().fit(X[..., None] / 255.0).probabilities_, fitted.probabilities_)
@@ -104,7 +135,7 @@ def test_unseen_images_one_by_one_and_together(fitted):
     for method in (fitted.predict_proba, fitted.transform):
         together = method(unseen)
         for size in (1, 7):
-            parts = np.concatenate([method(unseen[i:i + size]) for i in range(0, 20, size)])
+            parts = np.concatenate([method(unseen[i : i + size]) for i in range(0, 20, size)])
             np.testing.assert_allclose(parts, together, atol=1e-5)
         np.testing.assert_allclose(method(unseen[::-1])[::-1], together, atol=1e-5)
 
@@ -145,6 +176,7 @@ def test_images_that_are_not_square(X):
 
 # ---------------------------------------------------------------- parameters
 
+
 def test_batch_size_is_lowered_only_if_nobody_asked(X, caplog):
     settings = {k: v for k, v in TINY.items() if k != "batch_size"}
     with caplog.at_level(logging.WARNING, "dcacn_nb"):
@@ -155,15 +187,18 @@ def test_batch_size_is_lowered_only_if_nobody_asked(X, caplog):
         tiny(settings=dict(settings, batch_size=40)).fit(X)
 
 
-@pytest.mark.parametrize("arguments, message", [
-    ({"n_clusters": 37}, "n_clusters must be <= the number of images, 36"),
-    ({"n_clusters": 1}, "n_clusters must be >= 2"),
-    ({"preset": "papers"}, "did you mean 'paper'"),
-    ({"settings": {"learning_rate": 1}}, "setting must be one of .*'learning_rate'"),
-    ({"settings": {"seed": 1}}, "give random_state=1 instead"),
-    ({"settings": {"epochs": 1}}, "must not hold 'epochs'"),
-    ({"device": "gpu"}, "device must be"),
-])
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"n_clusters": 37}, "n_clusters must be <= the number of images, 36"),
+        ({"n_clusters": 1}, "n_clusters must be >= 2"),
+        ({"preset": "papers"}, "did you mean 'paper'"),
+        ({"settings": {"learning_rate": 1}}, "setting must be one of .*'learning_rate'"),
+        ({"settings": {"seed": 1}}, "give random_state=1 instead"),
+        ({"settings": {"epochs": 1}}, "must not hold 'epochs'"),
+        ({"device": "gpu"}, "device must be"),
+    ],
+)
 def test_bad_parameters(X, arguments, message):
     "Refused by fit, not by __init__."
     model = tiny(**arguments)
@@ -190,20 +225,33 @@ def test_run_dir_and_verbose(X, tmp_path, capsys):
 
 # ---------------------------------------------------------------- saving
 
+
 def test_save_and_load(X, fitted, tmp_path):
     path = fitted.save(tmp_path / "model.safetensors")
     again = DCACN.load(path, device="cpu")
-    assert again.get_params() == fitted.get_params() and again.config_ == fitted.config_ and again.health_ == fitted.health_
-    assert np.array_equal(again.predict_proba(X), fitted.predict_proba(X)) and np.array_equal(again.transform(X), fitted.transform(X))
+    assert (
+        again.get_params() == fitted.get_params()
+        and again.config_ == fitted.config_
+        and again.health_ == fitted.health_
+    )
+    assert np.array_equal(again.predict_proba(X), fitted.predict_proba(X)) and np.array_equal(
+        again.transform(X), fitted.transform(X)
+    )
     assert np.array_equal(again.labels_, fitted.labels_) and np.array_equal(again.probabilities_, fitted.probabilities_)
     assert (again.n_clusters_, again.image_shape_) == (fitted.n_clusters_, fitted.image_shape_)
     assert np.array_equal(clone(again).fit_predict(X), fitted.labels_)
 
 
 def test_save_keeps_tuples_paths_and_seeds(X, tmp_path):
-    model = tiny(settings=dict(TINY, global_scale=(0.6, 1.0)), run_dir=tmp_path / "run", random_state=np.random.RandomState(1)).fit(X)
+    model = tiny(
+        settings=dict(TINY, global_scale=(0.6, 1.0)), run_dir=tmp_path / "run", random_state=np.random.RandomState(1)
+    ).fit(X)
     again = DCACN.load(model.save(tmp_path / "m.safetensors"))
-    assert again.settings == model.settings and again.run_dir == str(tmp_path / "run") and again.random_state == model.config_.seed
+    assert (
+        again.settings == model.settings
+        and again.run_dir == str(tmp_path / "run")
+        and again.random_state == model.config_.seed
+    )
 
 
 def test_what_cannot_be_saved_or_loaded(fitted, tmp_path):

@@ -1,11 +1,11 @@
 "What is generated is what the notebooks generate: modules, cleaned notebooks, README. Tried in a copy; the tree stays untouched."
+
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-
 from project import ROOT, copy_project, made_by
 
 BIN = Path(sys.executable).parent
@@ -20,7 +20,11 @@ def run(folder, *command):
 
 def texts(folder, pattern):
     "Relative name -> content of the files that match."
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob(pattern) if not {"__pycache__", ".ipynb_checkpoints"} & set(p.parts)}
+    return {
+        p.relative_to(folder).as_posix(): p.read_bytes()
+        for p in folder.rglob(pattern)
+        if not {"__pycache__", ".ipynb_checkpoints"} & set(p.parts)
+    }
 
 
 def export_again(folder):

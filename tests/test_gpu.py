@@ -1,4 +1,5 @@
 "The same code on a CUDA device: agreement with the processor, no waiting in the loop, a whole run with its resume. Skipped where there is no such device."
+
 import dataclasses
 import gc
 import threading
@@ -7,16 +8,20 @@ import numpy as np
 import pytest
 import torch
 
-from dcacn_nb.checkpoint import latest_checkpoint, load_checkpoint
-from dcacn_nb.config import build_model, build_views, preset
-from dcacn_nb.core import generator
-from dcacn_nb.data import fetch, load_images, to_storage
+from dcacn_nb.baselines import find_method
+from dcacn_nb.core.events import Evaluated, StepDone
+from dcacn_nb.core.seeds import generator
+from dcacn_nb.data.image_set import fetch, load_images, to_storage
 from dcacn_nb.estimator import DCACN
-from dcacn_nb.events import Evaluated, StepDone
-from dcacn_nb.runlog import read_events
-from dcacn_nb.steps import Stepper, TrainState, encode, find_method, place, record_graph, train_step
-from dcacn_nb.train import fit, load_run, train
-from dcacn_nb.views import augment, crop_resize, draw_augmentation, sample_boxes
+from dcacn_nb.fitting import fit
+from dcacn_nb.method.config import build_model, build_views, preset
+from dcacn_nb.method.step import Stepper, TrainState, encode, place, train_step
+from dcacn_nb.method.train import train
+from dcacn_nb.method.views import augment, crop_resize, draw_augmentation, sample_boxes
+from dcacn_nb.runs.checkpoint import latest_checkpoint, load_checkpoint
+from dcacn_nb.runs.folder import load_run
+from dcacn_nb.runs.graphs import record_graph
+from dcacn_nb.runs.log import read_events
 
 DEVICE = "cuda"
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
@@ -52,7 +57,11 @@ def test_views_are_those_of_the_processor(colours, exact):
     knobs = dataclasses.replace(views.strong, rotation=15.0, shear=0.1)
     parameters = draw_augmentation(len(images), 16, knobs, draws)
     here = augment(crop_resize(images, boxes, 16, flip), parameters, knobs)
-    there = augment(crop_resize(images.to(DEVICE), boxes.to(DEVICE), 16, flip.to(DEVICE)), type(parameters)(*(x.to(DEVICE) for x in parameters)), knobs)
+    there = augment(
+        crop_resize(images.to(DEVICE), boxes.to(DEVICE), 16, flip.to(DEVICE)),
+        type(parameters)(*(x.to(DEVICE) for x in parameters)),
+        knobs,
+    )
     difference = (there.cpu() - here).abs()
     assert difference.mean() < 1e-4  # the hue of a nearly grey pixel may jump, so not the largest one
     assert difference.flatten(1).mean(1).max() < 1e-2
@@ -68,7 +77,9 @@ def test_losses_and_gradients_are_those_of_the_processor(colours, exact):
         place(state.model, state.config)
         state.model.train()
         moved = type(crops)(*(x if x is None else x.to(device) for x in crops))
-        losses = find_method("dcacn").loss(state, colours[:64].to(device), lambda images, draws: moved, None, None, False)
+        losses = find_method("dcacn").loss(
+            state, colours[:64].to(device), lambda images, draws: moved, None, None, False
+        )
         losses["total"].backward()
         told[device] = {name: value.item() for name, value in losses.items()}
         gradients[device] = torch.cat([p.grad.flatten().cpu() for p in state.model.parameters()])
@@ -83,7 +94,9 @@ def test_no_step_waits_for_the_device(name, source, digits, colours):
     "Every phase of every method: between two reports the host runs ahead of the device."
     images = digits.images[:512] if source == "digits" else colours
     method = find_method(name)
-    config = method.settings(preset("default", images, 10, epochs=5, device=DEVICE, batch_size=64, eval_every=1, snapshot_every=0))
+    config = method.settings(
+        preset("default", images, 10, epochs=5, device=DEVICE, batch_size=64, eval_every=1, snapshot_every=0)
+    )
     state = TrainState(method.network(config), config)
     place(state.model, config)
     views, store, checked = build_views(config), images.to(DEVICE), 0
@@ -98,7 +111,9 @@ def test_no_step_waits_for_the_device(name, source, digits, colours):
             torch.cuda.synchronize()
             torch.cuda.set_sync_debug_mode("error" if step else "default")
             try:
-                told = train_step(state, fetch(store, chosen, DEVICE), views, draws, 1e-3, loss=method.loss, chosen=chosen)
+                told = train_step(
+                    state, Batch(fetch(store, chosen, DEVICE), views, draws, chosen), 1e-3, loss=method.loss
+                )
             finally:
                 torch.cuda.set_sync_debug_mode("default")
             checked += step
@@ -110,7 +125,9 @@ def test_no_step_waits_for_the_device(name, source, digits, colours):
 def test_a_recorded_step_is_the_step_itself(name, digits, exact):
     "Every phase of every method, plain and recorded steps from the same state: the same draws, rates and images, and so the same losses."
     images, method = digits.images[:320].to(DEVICE), find_method(name)
-    config = method.settings(preset("default", digits, 10, epochs=5, device=DEVICE, amp="off", batch_size=32, eval_every=1, snapshot_every=0))
+    config = method.settings(
+        preset("default", digits, 10, epochs=5, device=DEVICE, amp="off", batch_size=32, eval_every=1, snapshot_every=0)
+    )
     state, views = TrainState(method.network(config), config), build_views(config)
     place(state.model, config)
     state.store = images
@@ -123,7 +140,10 @@ def test_a_recorded_step_is_the_step_itself(name, digits, exact):
             told.append(stepper(images[chosen], chosen, config.lr * (step + 1) / 8, False)["total"].item())
             state.step += 1
         return told
-    plain_steps, recorded_steps = (Stepper(state, views, method, record) for record in (None, record_graph))  # kept over the epochs: each must be recorded anew
+
+    plain_steps, recorded_steps = (
+        Stepper(state, views, method, record) for record in (None, record_graph)
+    )  # kept over the epochs: each must be recorded anew
     for state.epoch in range(config.epochs):
         for _ in method.refit(state, images, views, state.epoch) if method.refit else ():
             pass
@@ -131,13 +151,29 @@ def test_a_recorded_step_is_the_step_itself(name, digits, exact):
         plain = losses(plain_steps)
         state.restore(saved, meta)
         recorded = losses(recorded_steps)
-        assert recorded == pytest.approx(plain, rel=5e-3, abs=5e-3 * max(1.0, *map(abs, plain))), f"epoch {state.epoch}"  # an information near zero is a difference of larger terms
-        assert np.std(plain) > 0 or state.epoch, "a last stage of self-labels may have none yet, but an epoch in front of it tells"
+        assert recorded == pytest.approx(plain, rel=5e-3, abs=5e-3 * max(1.0, *map(abs, plain))), (
+            f"epoch {state.epoch}"
+        )  # an information near zero is a difference of larger terms
+        assert np.std(plain) > 0 or state.epoch, (
+            "a last stage of self-labels may have none yet, but an epoch in front of it tells"
+        )
 
 
 def told_by(images, extra=None, **changes):
     "What each step of a DCACN run of four epochs told."
-    config = preset("default", images, 10, epochs=4, seed=0, device=DEVICE, amp="off", batch_size=32, snapshot_every=0, log_every=1, **changes)
+    config = preset(
+        "default",
+        images,
+        10,
+        epochs=4,
+        seed=0,
+        device=DEVICE,
+        amp="off",
+        batch_size=32,
+        snapshot_every=0,
+        log_every=1,
+        **changes,
+    )
     return [event for event in train(build_model(config), images, config, extra=extra) if isinstance(event, StepDone)]
 
 
@@ -145,14 +181,33 @@ def test_extra_images_have_a_recording_of_their_own(digits, exact):
     images, extra = digits.images[:320], digits.images[320:480]
     plain, recorded = (told_by(images, extra, cuda_graphs=recorded) for recorded in (False, True))
     ours, theirs = ([event.losses["total"] for event in steps[:15]] for steps in (recorded, plain))
-    assert len(plain) == len(recorded) == 60 and ours == pytest.approx(theirs, rel=1e-2)  # five steps on extra images, ten on the others
+    assert len(plain) == len(recorded) == 60 and ours == pytest.approx(
+        theirs, rel=1e-2
+    )  # five steps on extra images, ten on the others
 
 
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="no second CUDA device on this machine")
 def test_the_second_device_records_too(digits):
-    config = preset("default", digits, 10, epochs=2, seed=0, device="cuda:1", amp="off", batch_size=32, snapshot_every=0, log_every=1)
-    ours, theirs = ([event.losses["total"] for event in train(build_model(c), digits.images[:320], c) if isinstance(event, StepDone)]
-                    for c in (config, dataclasses.replace(config, cuda_graphs=False)))
+    config = preset(
+        "default",
+        digits,
+        10,
+        epochs=2,
+        seed=0,
+        device="cuda:1",
+        amp="off",
+        batch_size=32,
+        snapshot_every=0,
+        log_every=1,
+    )
+    ours, theirs = (
+        [
+            event.losses["total"]
+            for event in train(build_model(c), digits.images[:320], c)
+            if isinstance(event, StepDone)
+        ]
+        for c in (config, dataclasses.replace(config, cuda_graphs=False))
+    )
     assert ours[:10] == pytest.approx(theirs[:10], rel=1e-2)
 
 
@@ -169,17 +224,32 @@ def test_a_recording_is_worth_it_while_others_use_the_device(digits):
     def others():
         while not over.wait(0.01):
             sums.append((pictures @ pictures).sum().item())
+
     busy = threading.Thread(target=others)
     busy.start()
     try:
         rates = {}
         for recorded in (False, True):
-            config = preset("default", digits, 10, epochs=4, seed=0, device=DEVICE, snapshot_every=0, log_every=28, cuda_graphs=recorded)
-            rates[recorded] = [event.images_per_second for event in train(build_model(config), digits.images, config) if isinstance(event, StepDone)][-1]
+            config = preset(
+                "default",
+                digits,
+                10,
+                epochs=4,
+                seed=0,
+                device=DEVICE,
+                snapshot_every=0,
+                log_every=28,
+                cuda_graphs=recorded,
+            )
+            rates[recorded] = [
+                event.images_per_second
+                for event in train(build_model(config), digits.images, config)
+                if isinstance(event, StepDone)
+            ][-1]
     finally:
         over.set()
         busy.join()
-    assert set(sums) == {64.0 ** 3} and rates[True] > 2 * rates[False]
+    assert set(sums) == {64.0**3} and rates[True] > 2 * rates[False]
 
 
 def test_an_old_recording_does_not_end_a_new_one(digits):
@@ -215,6 +285,7 @@ def test_a_run_goes_on_where_it_was_stopped(digits, tmp_path):
         def __call__(self, event):
             if isinstance(event, StepDone) and event.step == 40:
                 self.run.stop()
+
     stop = Stop()
     stop.run = fit(digits, config, run_dir=tmp_path / "stopped", observers=[stop], start=False)
     stop.run.drive()
@@ -224,10 +295,15 @@ def test_a_run_goes_on_where_it_was_stopped(digits, tmp_path):
     back = TrainState(gone_on.model, config)
     place(gone_on.model, config)
     back.restore(*load_checkpoint(latest_checkpoint(tmp_path / "stopped" / "checkpoints")))
-    assert back.tensors().keys() == left.keys() and all(torch.equal(value, back.tensors()[name]) for name, value in left.items()), "every bit is back on the device"
+    assert back.tensors().keys() == left.keys() and all(
+        torch.equal(value, back.tensors()[name]) for name, value in left.items()
+    ), "every bit is back on the device"
     gone_on.drive()
     whole = fit(digits, config, run_dir=tmp_path / "whole")
-    losses = [[event.losses["total"] for event in read_events(path) if isinstance(event, StepDone)] for path in (tmp_path / "whole", tmp_path / "stopped")]
+    losses = [
+        [event.losses["total"] for event in read_events(path) if isinstance(event, StepDone)]
+        for path in (tmp_path / "whole", tmp_path / "stopped")
+    ]
     assert gone_on.state.step == whole.state.step and len(losses[0]) == len(losses[1]) == 84
     # sums on a GPU come in no fixed order, and training makes differences of rounding grow: an H200 showed 0.025 after 33 steps, without any stop between
     assert losses[1][:20] == pytest.approx(losses[0][:20], abs=0.02)
@@ -251,7 +327,13 @@ def test_images_larger_than_the_device_are_streamed(digits, monkeypatch):
     for streamed in (False, True):
         if streamed:
             monkeypatch.setattr("dcacn_nb.data._free_bytes", lambda device: 0)
-        losses.append([event.losses["total"] for event in train(build_model(config), digits.images, config) if isinstance(event, StepDone)])
+        losses.append(
+            [
+                event.losses["total"]
+                for event in train(build_model(config), digits.images, config)
+                if isinstance(event, StepDone)
+            ]
+        )
     assert losses[0][:5] == pytest.approx(losses[1][:5], abs=0.02)
 
 

@@ -1,4 +1,5 @@
 "Every notebook runs from top to bottom, in this process, so that what it runs can count towards coverage."
+
 import os
 import signal
 import sys
@@ -7,7 +8,6 @@ import matplotlib.pyplot as plt
 import pytest
 from nbdev.config import get_config
 from nbdev.test import test_nb as run_notebook  # under another name: pytest collects what starts with `test_`
-
 from project import ROOT, notebooks
 
 SKIP_FLAGS = get_config(ROOT).tst_flags
@@ -40,7 +40,9 @@ def as_test(path):
     return pytest.param(path, id=name, marks=[] if counts else pytest.mark.no_cover)
 
 
-@pytest.mark.parametrize("path", map(as_test, reversed(notebooks())))  # the tutorials first: a long one at the end would leave a worker idle
+@pytest.mark.parametrize(
+    "path", map(as_test, reversed(notebooks()))
+)  # the tutorials first: a long one at the end would leave a worker idle
 def test_notebook(path, capfd):
     "No cell raises, and nothing is left behind in the folder of the notebooks."
     before = beside(path)
@@ -54,7 +56,10 @@ def test_failing_notebook_is_caught(tmp_path, capfd):
     import nbformat
 
     shell = {"kernelspec": {"name": "python3", "display_name": "python3", "language": "python"}}
-    for name, cells in {"good": ["x = 1", "#| slow\nraise SystemError", "assert x == 1"], "bad": ["x = 1", "assert x == 2, 'seen'"]}.items():
+    for name, cells in {
+        "good": ["x = 1", "#| slow\nraise SystemError", "assert x == 1"],
+        "bad": ["x = 1", "assert x == 2, 'seen'"],
+    }.items():
         nb = nbformat.v4.new_notebook(metadata=shell, cells=[nbformat.v4.new_code_cell(c) for c in cells])
         nbformat.write(nb, tmp_path / f"{name}.ipynb")
     (tmp_path / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text())

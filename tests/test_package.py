@@ -1,4 +1,5 @@
 "settings.ini, setup.py, pyproject.toml and the package tell one story; importing is light; everything public is documented."
+
 import ast
 import json
 import re
@@ -7,7 +8,6 @@ import sys
 from email.parser import Parser
 
 import pytest
-
 from project import PACKAGE, ROOT, copy_project, made_by, module_name, modules, notebooks, setting_lines, settings
 
 if sys.version_info >= (3, 11):
@@ -19,7 +19,9 @@ REQUIREMENTS = ("requirements", "lab_requirements", "compare_requirements", "dev
 
 def normal(requirement: str):
     "A requirement as name, sorted version bounds, and extra."
-    name, bounds, extra = re.match(r"([\w.-]+)([^;]*)(?:; extra == [\"'](\w+)[\"'])?$", requirement.replace(" ;", ";")).groups()
+    name, bounds, extra = re.match(
+        r"([\w.-]+)([^;]*)(?:; extra == [\"'](\w+)[\"'])?$", requirement.replace(" ;", ";")
+    ).groups()
     return name.lower().replace("_", "-"), tuple(sorted(bounds.replace(" ", "").split(","))), extra
 
 
@@ -59,7 +61,9 @@ def test_requirements_agree(metadata):
     expected = {normal(r) for r in core} | {normal(f"{r}; extra == '{e}'") for e, rs in extras.items() for r in rs}
     assert {normal(r) for r in metadata[0].get_all("Requires-Dist")} == expected
     assert set(metadata[0].get_all("Provides-Extra")) == set(extras)
-    assert not any("==" in r for r in core + lab + compare + dev), "ranges only: an exact version clashes with what others need"
+    assert not any("==" in r for r in core + lab + compare + dev), (
+        "ranges only: an exact version clashes with what others need"
+    )
 
 
 def test_pyproject_agrees():
@@ -70,7 +74,9 @@ def test_pyproject_agrees():
     assert set(project["project"]) == {"name", "dynamic"}
     assert project["tool"]["nbdev"]["lib_path"] == cfg["lib_name"] and project["tool"]["nbdev"]["nbs_path"] == "nbs"
     oldest = tuple(map(int, cfg["min_python"].split(".")))
-    assert oldest == (3, 10) and f"Programming Language :: Python :: {cfg['min_python']}" in setting_lines("classifiers")
+    assert oldest == (3, 10) and f"Programming Language :: Python :: {cfg['min_python']}" in setting_lines(
+        "classifiers"
+    )
     assert f"sys.version_info >= {oldest}" in (ROOT / "Makefile").read_text(encoding="utf-8")
 
 
@@ -110,15 +116,23 @@ def undocumented(source: str) -> "list[str]":
     for node in (n for n in tree.body if isinstance(n, kinds) and not n.name.startswith("_")):
         missing += [] if ast.get_docstring(node) else [node.name]
         if isinstance(node, ast.ClassDef):
-            methods = [m for m in node.body if isinstance(m, kinds) and not m.name.startswith("_") and m.name != "forward"
-                       and not any(isinstance(d, ast.Attribute) and d.attr == "setter" for d in m.decorator_list)]
+            methods = [
+                m
+                for m in node.body
+                if isinstance(m, kinds)
+                and not m.name.startswith("_")
+                and m.name != "forward"
+                and not any(isinstance(d, ast.Attribute) and d.attr == "setter" for d in m.decorator_list)
+            ]
             missing += [f"{node.name}.{m.name}" for m in methods if not ast.get_docstring(m)]
     return missing
 
 
 def test_everything_public_is_documented():
     "Modules, public functions, classes and methods have a docstring (`forward` is covered by its class, a setter by its property)."
-    assert undocumented("def f(): pass\nclass A:\n    'x'\n    def g(self): pass\n    @g.setter\n    def g(self, x): pass") == ["f", "A.g"]
+    assert undocumented(
+        "def f(): pass\nclass A:\n    'x'\n    def g(self): pass\n    @g.setter\n    def g(self, x): pass"
+    ) == ["f", "A.g"]
     assert {module_name(p): m for p in modules() if (m := undocumented(p.read_text(encoding="utf-8")))} == {}
     assert [module_name(p) for p in modules() if not ast.get_docstring(ast.parse(p.read_text(encoding="utf-8")))] == []
 
@@ -133,6 +147,10 @@ def test_every_module_comes_from_a_notebook():
                 exports[match.group(1)] = path.relative_to(ROOT / "nbs").as_posix()
     assert {module_name(p): made_by(p.read_text(encoding="utf-8")) for p in modules()} == exports
     for init in PACKAGE.rglob("__init__.py"):
-        code = [n for n in ast.parse(init.read_text(encoding="utf-8")).body if not isinstance(n, (ast.Expr, ast.Assign))]
-        late = [n for n in code if isinstance(n, ast.Import) or isinstance(n, ast.FunctionDef) and n.name == "__getattr__"]
+        code = [
+            n for n in ast.parse(init.read_text(encoding="utf-8")).body if not isinstance(n, (ast.Expr, ast.Assign))
+        ]
+        late = [
+            n for n in code if isinstance(n, ast.Import) or isinstance(n, ast.FunctionDef) and n.name == "__getattr__"
+        ]
         assert code == late and (not code or init.parent.name == "widgets"), init

@@ -1,4 +1,5 @@
 "What users install: the wheel holds what it should, and works away from the checkout."
+
 import os
 import subprocess
 import sys
@@ -7,7 +8,6 @@ import zipfile
 from pathlib import Path
 
 import pytest
-
 from project import PACKAGE, ROOT, copy_project, project_files
 
 pytestmark = pytest.mark.slow
@@ -45,8 +45,22 @@ def installed(wheel, tmp_path_factory):
     call(sys.executable, "-m", "venv", "--without-pip", "env", cwd=folder)
     binaries = folder / "env" / ("Scripts" if os.name == "nt" else "bin")
     # Install first and borrow afterwards: pip must not meet, and uninstall, the package of this environment.
-    call(sys.executable, "-m", "pip", "--python", binaries / "python", "install", "--no-deps", "--no-index", "-q", wheel, cwd=folder)
-    site = Path(call(binaries / "python", "-c", "import sysconfig; print(sysconfig.get_paths()['purelib'])", cwd=folder).strip())
+    call(
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        binaries / "python",
+        "install",
+        "--no-deps",
+        "--no-index",
+        "-q",
+        wheel,
+        cwd=folder,
+    )
+    site = Path(
+        call(binaries / "python", "-c", "import sysconfig; print(sysconfig.get_paths()['purelib'])", cwd=folder).strip()
+    )
     # A path in a .pth file is only appended; .pth files in it, such as the editable install's, are not read.
     (site / "borrowed.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
     return folder, binaries

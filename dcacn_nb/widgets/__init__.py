@@ -1,10 +1,19 @@
 """Live views of a run in JupyterLab: of this kernel, of another process, or of a folder. Needs the extra `lab`.
 
 Each widget lies in a module of its own and is imported when it is first asked for: `from dcacn_nb.widgets import Dashboard`."""
+
 import importlib
 
-_MODULES = {"Curves": "curves", "CropViewer": "crops", "AttentionViewer": "attention", "EmbeddingView": "embedding_view",
-            "ClusterHealth": "health", "ClusterBrowser": "clusters", "Dashboard": "dashboard", "LossLab": "loss_lab"}
+_MODULES = {
+    "Curves": "curves",
+    "CropViewer": "crops",
+    "AttentionViewer": "attention",
+    "MapViewer": "map",
+    "ClusterHealth": "health",
+    "ClusterBrowser": "clusters",
+    "Dashboard": "dashboard",
+    "LossLab": "loss_lab",
+}
 __all__ = list(_MODULES)
 
 
@@ -16,5 +25,7 @@ def __getattr__(name: str):
         return getattr(importlib.import_module(f".{_MODULES[name]}", __name__), name)
     except ModuleNotFoundError as error:
         if error.name in ("anywidget", "ipywidgets", "traitlets", "IPython"):
-            raise ImportError(f"{name} needs {error.name}; install the notebook side: pip install 'dcacn_nb[lab]'") from error
+            raise ImportError(
+                f"{name} needs {error.name}; install the notebook side: pip install 'dcacn_nb[lab]'"
+            ) from error
         raise

@@ -1,10 +1,10 @@
 "The course as a student meets it: a real JupyterLab in a real browser, Run All Cells, no error anywhere."
+
 import json
 import shutil
 
-import pytest
-
 import browser
+import pytest
 from project import ROOT
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]

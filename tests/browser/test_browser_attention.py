@@ -1,8 +1,8 @@
 "The attention viewer in a real JupyterLab: colours of the cells, keyboard, epochs, two runs side by side, themes, languages, and what stays."
-import matplotlib
-import pytest
 
 import browser
+import matplotlib
+import pytest
 from test_browser import HARMLESS
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -10,7 +10,7 @@ LONG = 60_000
 # One cell of the attention map is 0.92, all others are 0.12; it moves down a row an epoch. Activation is twice that with CBAM, and eight times without.
 EVENTS = """
 import numpy as np
-from dcacn_nb.events import RunFinished, RunStarted, SnapshotTaken
+from dcacn_nb.core.events import RunFinished, RunStarted, SnapshotTaken
 from dcacn_nb.widgets.attention import AttentionViewer
 
 def snapshot(epoch, attention=True):
@@ -60,20 +60,27 @@ def near(found, wanted):
 
 def wait_text(page, locator, text):
     "Wait until an element holds a text."
-    page.wait_for_function("([node, text]) => node.textContent.includes(text)", arg=[locator.element_handle(), text], timeout=LONG)
+    page.wait_for_function(
+        "([node, text]) => node.textContent.includes(text)", arg=[locator.element_handle(), text], timeout=LONG
+    )
 
 
 def wait_pixel(page, canvas, place, wanted):
     "Wait until a drawing has a colour at a place (shares of width and height)."
-    page.wait_for_function(f"([node, place, wanted]) => ({PIXEL})(node, place).every((c, i) => Math.abs(c - wanted[i]) <= 2)",
-                           arg=[canvas.element_handle(), place, wanted], timeout=LONG)
+    page.wait_for_function(
+        f"([node, place, wanted]) => ({PIXEL})(node, place).every((c, i) => Math.abs(c - wanted[i]) <= 2)",
+        arg=[canvas.element_handle(), place, wanted],
+        timeout=LONG,
+    )
 
 
 @pytest.fixture
 def viewer(lab, page):
     "The notebook with a living viewer of two runs, its `section`."
     browser.write_notebook(lab.root / "attention_live.ipynb", EVENTS)
-    page.set_viewport_size({"width": 1280, "height": 1900})  # high enough for a picture of the whole widget, narrow or wide
+    page.set_viewport_size(
+        {"width": 1280, "height": 1900}
+    )  # high enough for a picture of the whole widget, narrow or wide
     lab.open(page, "attention_live.ipynb")
     assert browser.run_all(page, 120)["errors"] == []
     section = page.locator("section.dcacn").first
@@ -99,18 +106,28 @@ def check_start(page, viewer, parts):
     "Both runs are there, each at its newest or nearest epoch, with four images chosen."
     wait_text(page, parts.nth(2), "epoch 2")
     assert [" ".join(parts.nth(i).get_attribute("aria-label").split()) for i in range(parts.count())] == [
-        "spatial attention, this run · with CBAM · epoch 3", "activation strength, this run · with CBAM · epoch 3",
-        "activation strength, other run · without CBAM · epoch 2"]
+        "spatial attention, this run · with CBAM · epoch 3",
+        "activation strength, this run · with CBAM · epoch 3",
+        "activation strength, other run · without CBAM · epoch 2",
+    ]
     thumbs = viewer.locator(".dcacn-attention-thumb")
     assert thumbs.count() == 8 and viewer.locator(".dcacn-attention-thumb[aria-pressed=true]").count() == 4
     assert parts.nth(0).locator("figure").count() == 4
-    assert "Epoch 3, block layer1.0: spatial attention of 8 images from 0.12 to 0.92; 6 channels, the strongest 0.80 (channel 2)." in viewer.inner_text()
+    assert (
+        "Epoch 3, block layer1.0: spatial attention of 8 images from 0.12 to 0.92; 6 channels, the strongest 0.80 (channel 2)."
+        in viewer.inner_text()
+    )
     thumbs.nth(6).focus()
     page.keyboard.press("Space")
     parts.nth(0).locator("figure[data-image='16']").wait_for(timeout=LONG)
     thumbs.nth(0).click()
     parts.nth(0).locator("figure[data-image='10']").wait_for(state="detached", timeout=LONG)
-    assert parts.nth(2).locator("figure").evaluate_all("all => all.map(f => f.dataset.image)") == ["11", "12", "13", "16"]
+    assert parts.nth(2).locator("figure").evaluate_all("all => all.map(f => f.dataset.image)") == [
+        "11",
+        "12",
+        "13",
+        "16",
+    ]
 
 
 def check_colours(page, viewer, parts):
@@ -121,22 +138,34 @@ def check_colours(page, viewer, parts):
     strength = viewer.get_by_label("overlay")
     strength.focus()
     page.keyboard.press("Home")  # nothing over the image: red and green 104, blue 30 of image 11, in grey
-    page.wait_for_function(f"([node, place]) => {{ const [r, g, b] = ({PIXEL})(node, place); return r === g && g === b; }}", arg=[canvas.element_handle(), outside], timeout=LONG)
+    page.wait_for_function(
+        f"([node, place]) => {{ const [r, g, b] = ({PIXEL})(node, place); return r === g && g === b; }}",
+        arg=[canvas.element_handle(), outside],
+        timeout=LONG,
+    )
     page.keyboard.press("End")
     wait_pixel(page, canvas, inside, colour(0.92))
     assert near(canvas.evaluate(PIXEL, outside), colour(0.12)) and not near(grey, colour(0.12))
-    assert near(activation.evaluate(PIXEL, inside), colour(1)) and near(activation.evaluate(PIXEL, outside), colour(0.12 / 0.92))
+    assert near(activation.evaluate(PIXEL, inside), colour(1)) and near(
+        activation.evaluate(PIXEL, outside), colour(0.12 / 0.92)
+    )
     assert near(beside.evaluate(PIXEL, [1.5 / 8, 2.5 / 8]), colour(1))  # its own scale, and its epoch 2
     corner = [1.02 / 8, 3.02 / 8]
     assert near(canvas.evaluate(PIXEL, corner), colour(0.92))  # true cells: one colour up to the edge
     viewer.get_by_label("smooth").check()
-    page.wait_for_function(f"([node, place, was]) => ({PIXEL})(node, place).some((c, i) => Math.abs(c - was[i]) > 20)",
-                           arg=[canvas.element_handle(), corner, colour(0.92)], timeout=LONG)
+    page.wait_for_function(
+        f"([node, place, was]) => ({PIXEL})(node, place).some((c, i) => Math.abs(c - was[i]) > 20)",
+        arg=[canvas.element_handle(), corner, colour(0.92)],
+        timeout=LONG,
+    )
     viewer.get_by_label("smooth").uncheck()
     viewer.get_by_label("each map over its own range").check()
     wait_pixel(page, canvas, inside, colour(1))
     assert near(canvas.evaluate(PIXEL, outside), colour(0))
-    assert "lowest" in parts.nth(0).inner_text() and "0.12 to 0.92" in parts.nth(0).locator("figcaption").first.inner_text()
+    assert (
+        "lowest" in parts.nth(0).inner_text()
+        and "0.12 to 0.92" in parts.nth(0).locator("figcaption").first.inner_text()
+    )
     viewer.get_by_label("each map over its own range").uncheck()
     wait_pixel(page, canvas, inside, colour(0.92))
 
@@ -144,8 +173,14 @@ def check_colours(page, viewer, parts):
 def check_keyboard(page, viewer, parts):
     "Pointer and arrow keys mark the same place in all maps and read its values."
     told, canvas = viewer.locator(".dcacn-attention-told").first, parts.nth(0).locator("canvas[role=img]").first
-    canvas.hover(position={"x": canvas.bounding_box()["width"] * 1.5 / 8, "y": canvas.bounding_box()["height"] * 3.5 / 8})
-    wait_text(page, told, "row 4 of 8, column 2 of 8 · this run, spatial attention 0.92, 0.92, 0.92, 0.92 · this run, activation strength 1.84")
+    canvas.hover(
+        position={"x": canvas.bounding_box()["width"] * 1.5 / 8, "y": canvas.bounding_box()["height"] * 3.5 / 8}
+    )
+    wait_text(
+        page,
+        told,
+        "row 4 of 8, column 2 of 8 · this run, spatial attention 0.92, 0.92, 0.92, 0.92 · this run, activation strength 1.84",
+    )
     assert "other run, activation strength 0.96, 0.96" in told.inner_text()  # its bright cell is one row higher
     page.mouse.move(5, 5)
     wait_text(page, told, "arrow keys")
@@ -201,7 +236,9 @@ def check_epochs(page, viewer, parts):
     wait_text(page, viewer, "Epoch 5, block layer2.0: spatial attention of 8 images from 0.12 to 0.92; 12 channels")
     wait_pixel(page, canvas, [1.5 / 4, 3.5 / 4], colour(0.92))
     viewer.get_by_label("maps").first.select_option("activation")
-    page.wait_for_function("node => node.children.length === 2", arg=viewer.locator(".dcacn-attention-maps").element_handle(), timeout=LONG)
+    page.wait_for_function(
+        "node => node.children.length === 2", arg=viewer.locator(".dcacn-attention-maps").element_handle(), timeout=LONG
+    )
     viewer.get_by_label("maps").first.select_option("both")
 
 
@@ -210,15 +247,24 @@ def check_language_and_themes(page, viewer, artifacts):
     browser.run_python(page, "w.lang = 'zh'")
     wait_text(page, viewer, "空间注意力")
     viewer.locator("figure canvas").first.wait_for(timeout=LONG)
-    page.wait_for_function("node => node.querySelectorAll('.dcacn-attention-thumb canvas').length === 8", arg=viewer.element_handle(), timeout=LONG)
+    page.wait_for_function(
+        "node => node.querySelectorAll('.dcacn-attention-thumb canvas').length === 8",
+        arg=viewer.element_handle(),
+        timeout=LONG,
+    )
     page.wait_for_timeout(500)  # for the picture only
     viewer.screenshot(path=str(artifacts / "attention-zh.png"))
-    assert viewer.get_by_label("模块").input_value() == "layer2.0" and viewer.locator(".dcacn-attention-thumb[aria-pressed=true]").count() == 4
+    assert (
+        viewer.get_by_label("模块").input_value() == "layer2.0"
+        and viewer.locator(".dcacn-attention-thumb[aria-pressed=true]").count() == 4
+    )
     browser.run_python(page, "w.lang = 'en'")
     wait_text(page, viewer, "spatial attention")
     before = viewer.evaluate("node => getComputedStyle(node).color")
     browser.change_theme(page, "Dark")
-    page.wait_for_function("([node, was]) => getComputedStyle(node).color !== was", arg=[viewer.element_handle(), before], timeout=LONG)
+    page.wait_for_function(
+        "([node, was]) => getComputedStyle(node).color !== was", arg=[viewer.element_handle(), before], timeout=LONG
+    )
     page.wait_for_timeout(500)
     viewer.screenshot(path=str(artifacts / "attention-dark.png"))
     browser.change_theme(page, "Light")
@@ -244,6 +290,11 @@ def check_end(lab, page, artifacts):
     page.evaluate("() => window.testPanel.sessionContext.shutdown()")
     lab.open(page, "attention_live.ipynb")  # a new kernel: nothing lives
     page.locator(".dcacn-last img").wait_for(timeout=LONG)
-    assert page.locator(".dcacn-last img").get_attribute("alt").startswith("8 images, and over them the spatial attention")
-    assert "Other run, without CBAM, epoch 2" in page.locator(".dcacn-last").inner_text() and page.locator("section.dcacn").count() == 0
+    assert (
+        page.locator(".dcacn-last img").get_attribute("alt").startswith("8 images, and over them the spatial attention")
+    )
+    assert (
+        "Other run, without CBAM, epoch 2" in page.locator(".dcacn-last").inner_text()
+        and page.locator("section.dcacn").count() == 0
+    )
     page.locator(".dcacn-last").screenshot(path=str(artifacts / "attention-last.png"))

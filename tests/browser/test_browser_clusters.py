@@ -1,16 +1,16 @@
 "The cluster browser in a real JupyterLab: what one sees, edits by mouse and by keyboard alone, files, themes, a narrow page, Chinese, and what stays."
+
 import json
 import re
 
-import pytest
-
 import browser
+import pytest
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 SETUP = """
 import numpy as np
 from pathlib import Path
-from dcacn_nb.events import RunFinished, RunStarted, SnapshotTaken
+from dcacn_nb.core.events import RunFinished, RunStarted, SnapshotTaken
 from dcacn_nb.widgets import ClusterBrowser
 
 N, K = 1400, 14
@@ -41,6 +41,7 @@ TOLD, SAID = ".dcacn-clusters-told", ".dcacn-clusters-said"
 
 class View:
     "One view of a browser in the page."
+
     def __init__(self, page, cell):
         self.page, self.root = page, page.locator(".jp-CodeCell").nth(cell).locator("section.dcacn-clusters")
         self.root.locator(".dcacn-clusters-card").first.wait_for(timeout=90_000)
@@ -59,7 +60,10 @@ class View:
         "Wait until pictures are there; the upper left pixel of each."
         handle = images.element_handles()
         self.page.wait_for_function("all => all.every(b => b.firstChild.width > 1)", arg=handle, timeout=30_000)
-        return [self.page.evaluate("b => [...b.firstChild.getContext('2d').getImageData(0, 0, 1, 1).data].slice(0, 3)", one) for one in handle]
+        return [
+            self.page.evaluate("b => [...b.firstChild.getContext('2d').getImageData(0, 0, 1, 1).data].slice(0, 3)", one)
+            for one in handle
+        ]
 
 
 def strip(card, which):
@@ -69,7 +73,9 @@ def strip(card, which):
 
 def numbers(images):
     "Which images they say they are."
-    return [int(re.match(r"image (\d+)", text).group(1)) for text in images.evaluate_all("all => all.map(b => b.ariaLabel)")]
+    return [
+        int(re.match(r"image (\d+)", text).group(1)) for text in images.evaluate_all("all => all.map(b => b.ariaLabel)")
+    ]
 
 
 def test_clusters_by_hand(lab, page, artifacts):
@@ -119,7 +125,11 @@ def name_and_merge(page, view, other, file):
     view.press("Merge 2 clusters")
     view.says(SAID, "Merged into <i>threes</i> & co.")
     assert page.evaluate("document.activeElement.ariaLabel") == "name of clusters 3 + 5"  # where one goes on
-    assert other.root.locator("article").count() == 12 and other.card("cluster 5").count() == 0 and "200 images" in other.card("<i>threes</i> & co").inner_text()
+    assert (
+        other.root.locator("article").count() == 12
+        and other.card("cluster 5").count() == 0
+        and "200 images" in other.card("<i>threes</i> & co").inner_text()
+    )
     view.press("Take apart")
     view.says(SAID, "is taken apart")
     view.press("Undo")
@@ -136,19 +146,33 @@ def split_by_keyboard(page, view, other):
     page.keyboard.press("End")
     page.keyboard.press("Enter")
     view.says(TOLD, "image 1317: cluster 1")
-    assert strip(view.card("cluster 1"), 0).evaluate_all("all => all.map(b => b.ariaPressed)") == ["false", "true", "false", "false", "false", "true"]
+    assert strip(view.card("cluster 1"), 0).evaluate_all("all => all.map(b => b.ariaPressed)") == [
+        "false",
+        "true",
+        "false",
+        "false",
+        "false",
+        "true",
+    ]
     for key in "ddjx":
         page.keyboard.press(key)  # in JupyterLab these would delete, leave and cut the cell
-    assert page.locator(".jp-CodeCell").count() == 5 and page.evaluate("document.activeElement.className") .startswith("dcacn-clusters-image")
+    assert page.locator(".jp-CodeCell").count() == 5 and page.evaluate("document.activeElement.className").startswith(
+        "dcacn-clusters-image"
+    )
     assert other.root.locator("[aria-pressed=true]").count() == 0  # a selection is one view's own
     view.root.get_by_role("button", name="Split off", exact=True).focus()
     page.keyboard.press("Enter")
     view.says(SAID, "Split off 2 image(s): new cluster 14.")
-    page.wait_for_function("document.activeElement.ariaLabel === 'name of new cluster 14'")  # on the second page of cards, which it turned to
+    page.wait_for_function(
+        "document.activeElement.ariaLabel === 'name of new cluster 14'"
+    )  # on the second page of cards, which it turned to
     page.keyboard.type("odd ones")
     page.keyboard.press("Enter")
     view.says(SAID, "new cluster 14 is now called odd ones.")
-    assert numbers(view.card("odd ones").locator(".dcacn-clusters-image")) == [1373, 1317] and view.root.locator("article").count() == 2
+    assert (
+        numbers(view.card("odd ones").locator(".dcacn-clusters-image")) == [1373, 1317]
+        and view.root.locator("article").count() == 2
+    )
     view.root.get_by_role("button", name="Previous", exact=True).last.click()
     strip(view.card("cluster 0"), 1).nth(0).click()
     strip(view.card("cluster 0"), 1).nth(3).click(modifiers=["Shift"])
@@ -164,10 +188,16 @@ def show_all_and_sort(page, view, artifacts):
     card = view.card("cluster 2")
     card.get_by_role("button", name="Show all 100").click()
     images = card.locator(".dcacn-clusters-between .dcacn-clusters-image")
-    page.wait_for_function("() => document.querySelectorAll('.dcacn-clusters-between:not([hidden]) .dcacn-clusters-image').length === 60", timeout=30_000)
+    page.wait_for_function(
+        "() => document.querySelectorAll('.dcacn-clusters-between:not([hidden]) .dcacn-clusters-image').length === 60",
+        timeout=30_000,
+    )
     seen = numbers(images)
     card.get_by_role("button", name="Next", exact=True).click()
-    page.wait_for_function("() => document.querySelectorAll('.dcacn-clusters-between:not([hidden]) .dcacn-clusters-image').length === 40", timeout=30_000)
+    page.wait_for_function(
+        "() => document.querySelectorAll('.dcacn-clusters-between:not([hidden]) .dcacn-clusters-image').length === 40",
+        timeout=30_000,
+    )
     assert seen + numbers(images) == list(range(1388, 0, -14))
     assert view.drawn(images)[39] == [2, 14, 26]
     light = page.evaluate("getComputedStyle(document.querySelector('.dcacn-clusters-card')).backgroundColor")
@@ -179,7 +209,11 @@ def show_all_and_sort(page, view, artifacts):
     view.root.get_by_label("sort by").select_option("size")
     assert view.root.locator("article").first.get_attribute("aria-label") == "<i>threes</i> & co"
     view.root.get_by_label("sort by").select_option("name")
-    assert view.root.locator("article").evaluate_all("all => all.slice(0, 3).map(a => a.ariaLabel)") == ["<i>threes</i> & co", "odd ones", "cluster 0"]
+    assert view.root.locator("article").evaluate_all("all => all.slice(0, 3).map(a => a.ariaLabel)") == [
+        "<i>threes</i> & co",
+        "odd ones",
+        "cluster 0",
+    ]
 
 
 def take_home(page, view, file):
@@ -191,15 +225,25 @@ def take_home(page, view, file):
     data = open(download.value.path(), "rb").read()
     assert data == file.read_bytes() and download.value.suggested_filename == "clusters.csv"
     rows = data.decode("utf-8-sig").splitlines()
-    assert len(rows) == 1401 and rows[0] == "index,cluster,group,name,confidence" and rows[1 + 1373].startswith("1373,1,14,odd ones,0.9")
+    assert (
+        len(rows) == 1401
+        and rows[0] == "index,cluster,group,name,confidence"
+        and rows[1 + 1373].startswith("1373,1,14,odd ones,0.9")
+    )
 
 
 def mend(view, folder):
     "A damaged file: said, left alone, set aside when asked."
-    assert "left alone" in view.root.get_by_role("alert").inner_text() and view.root.locator("input[type=checkbox]").count() == 12
+    assert (
+        "left alone" in view.root.get_by_role("alert").inner_text()
+        and view.root.locator("input[type=checkbox]").count() == 12
+    )
     view.press("Set the file aside and begin anew")
     view.says(SAID, "clusters.damaged-1.json")
-    assert not view.root.get_by_role("alert").is_visible() and (folder / "clusters.damaged-1.json").read_text() == '{"names": {"0": "prec'
+    assert (
+        not view.root.get_by_role("alert").is_visible()
+        and (folder / "clusters.damaged-1.json").read_text() == '{"names": {"0": "prec'
+    )
 
 
 def train_on(page, view):
@@ -221,7 +265,9 @@ def train_on(page, view):
     again.card("half a name").get_by_role("textbox").fill("after the end")
     page.keyboard.press("Enter")
     again.says(SAID, "half a name is now called after the end.")
-    assert page.locator(".dcacn-last").evaluate_all("all => all.map(e => e.offsetHeight)") == [0] * 4  # pictures wait behind the views
+    assert (
+        page.locator(".dcacn-last").evaluate_all("all => all.map(e => e.offsetHeight)") == [0] * 4
+    )  # pictures wait behind the views
 
 
 def test_clusters_narrow_chinese_and_what_stays(lab, page, artifacts):
@@ -231,16 +277,23 @@ def test_clusters_narrow_chinese_and_what_stays(lab, page, artifacts):
     browser.run_python(page, "whole.lang = 'zh'")
     view = View(page, 1)
     view.card("<i>threes</i> & co").wait_for(timeout=30_000)
-    assert view.root.get_by_role("button", name="撤销", exact=True).is_enabled() and "个簇" in view.root.locator(".dcacn-summary").inner_text()
+    assert (
+        view.root.get_by_role("button", name="撤销", exact=True).is_enabled()
+        and "个簇" in view.root.locator(".dcacn-summary").inner_text()
+    )
     page.set_viewport_size({"width": 400, "height": 900})
     page.wait_for_function("() => document.querySelector('.dcacn-clusters').clientWidth < 400")
-    assert page.evaluate("() => [...document.querySelectorAll('.dcacn-clusters, .dcacn-clusters-card')].every(e => e.scrollWidth <= e.clientWidth + 1)")
+    assert page.evaluate(
+        "() => [...document.querySelectorAll('.dcacn-clusters, .dcacn-clusters-card')].every(e => e.scrollWidth <= e.clientWidth + 1)"
+    )
     view.drawn(strip(view.card("<i>threes</i> & co"), 0))
     view.root.scroll_into_view_if_needed()
     page.screenshot(path=str(artifacts / "clusters-narrow-zh.png"))
     page.set_viewport_size({"width": 1280, "height": 900})
     stored = json.loads((lab.root / "clusters_live.ipynb").read_text())["cells"][4]["outputs"][0]["data"]
-    assert "data:image/png;base64" in "".join(stored["text/html"]) and "half a name" in "".join(stored["text/plain"]) + "".join(stored["text/html"])
+    assert "data:image/png;base64" in "".join(stored["text/html"]) and "half a name" in "".join(
+        stored["text/plain"]
+    ) + "".join(stored["text/html"])
     page.evaluate("() => window.testPanel.sessionContext.shutdown()")
     lab.open(page, "clusters_live.ipynb")
     last = page.locator(".jp-CodeCell").nth(4).locator(".dcacn-last")

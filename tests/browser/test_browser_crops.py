@@ -1,16 +1,17 @@
 "The crop viewer in a real JupyterLab: true pixels at one scale, boxes and crops that point at each other, knobs, steps, keyboard, themes, and what stays in the file."
+
 import json
 import shutil
 import time
 
+import browser
 import numpy as np
 import pytest
 import torch
-
-import browser
-from dcacn_nb.core import generator
-from dcacn_nb.views import multicrop_for
 from test_browser import HARMLESS
+
+from dcacn_nb.core.seeds import generator
+from dcacn_nb.method.views import multicrop_for
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 SETUP = """
@@ -79,11 +80,18 @@ def press(control, key):
 @pytest.fixture
 def viewers(lab, page):
     "A notebook with two viewers, `w` on digits and `v` on photographs: their places in the page, once they have taken the place of their pictures."
-    browser.write_notebook(lab.root / "crops_view.ipynb", SETUP, "w = CropViewer(images=digits, upright=True)\nw", "v = CropViewer(images=photos)\nv")
+    browser.write_notebook(
+        lab.root / "crops_view.ipynb",
+        SETUP,
+        "w = CropViewer(images=digits, upright=True)\nw",
+        "v = CropViewer(images=photos)\nv",
+    )
     page.set_viewport_size({"width": 1280, "height": 1200})
     lab.open(page, "crops_view.ipynb")
     assert browser.run_all(page, 120)["errors"] == []
-    until(page, "() => document.querySelectorAll('.dcacn-place .dcacn-crop-pixels').length === 8")  # each has settled: picture and living widget
+    until(
+        page, "() => document.querySelectorAll('.dcacn-place .dcacn-crop-pixels').length === 8"
+    )  # each has settled: picture and living widget
     places = page.locator(".dcacn-place > .dcacn")
     assert places.count() == 2
     return places.nth(0), places.nth(1)
@@ -122,7 +130,9 @@ def pixels_are_true(page, photos):
         side = crop.shape[-1]
         shown = np.array(photos.locator(".dcacn-crop-pixels").nth(i).evaluate(PIXELS)).reshape(side, side, 4)
         wanted = (crop * 255).round().byte().permute(1, 2, 0).numpy()
-        assert np.abs(shown[..., :3].astype(int) - wanted).max() <= 1  # threads may round differently in another process
+        assert (
+            np.abs(shown[..., :3].astype(int) - wanted).max() <= 1
+        )  # threads may round differently in another process
         assert (shown[..., :3] == wanted).mean() > 0.999
     scales = photos.evaluate(SCALES)
     assert max(scales) - min(scales) < 0.02 and abs(scales[0] - round(scales[0])) < 0.02, scales
@@ -131,13 +141,19 @@ def pixels_are_true(page, photos):
 
 def pointing(page, digits):
     "A crop lights up its box, a box its crop; the words say where from."
-    image, detail, tiles = digits.locator(".dcacn-crops-image"), digits.locator(".dcacn-crops-detail"), digits.locator(".dcacn-crop")
+    image, detail, tiles = (
+        digits.locator(".dcacn-crops-image"),
+        digits.locator(".dcacn-crops-detail"),
+        digits.locator(".dcacn-crop"),
+    )
     appears(detail, "Point at a crop or a box")
     before = image_of(image)
     tiles.nth(2).hover()
     appears(detail, "Crop 3, local, 8 × 8 px: shows 39% of the image")
     until(page, "before => document.querySelector('.dcacn-crops-image').toDataURL() !== before", before)
-    assert "dcacn-crop-lit" in tiles.nth(2).get_attribute("class") and "dcacn-crop-dim" in tiles.nth(0).get_attribute("class")
+    assert "dcacn-crop-lit" in tiles.nth(2).get_attribute("class") and "dcacn-crop-dim" in tiles.nth(0).get_attribute(
+        "class"
+    )
     page.mouse.move(0, 0)
     appears(detail, "Point at a crop or a box")
     until(page, "before => document.querySelector('.dcacn-crops-image').toDataURL() === before", before)
@@ -173,7 +189,9 @@ def keyboard(page, photos):
     page.keyboard.press("Tab")
     appears(detail, "Crop 2, global")
     page.evaluate("() => document.activeElement.blur()")
-    controls = photos.locator("input, select, button, canvas[tabindex]").evaluate_all("all => all.map(e => e.getAttribute('aria-label') || e.textContent.trim())")
+    controls = photos.locator("input, select, button, canvas[tabindex]").evaluate_all(
+        "all => all.map(e => e.getAttribute('aria-label') || e.textContent.trim())"
+    )
     assert all(controls) and len(controls) > 40
 
 
@@ -186,13 +204,21 @@ def stepping(page, photos):
     appears(photos.locator(".dcacn-crop-caption").first, "colour lost")  # crop 1 of seed 0
     press(slider(photos, "step"), "Home")
     appears(photos, "1 of 9: cut out and resized")
-    until(page, "last => document.querySelectorAll('.dcacn-place > .dcacn')[1].querySelector('.dcacn-crop-pixels').toDataURL() !== last", last)
+    until(
+        page,
+        "last => document.querySelectorAll('.dcacn-place > .dcacn')[1].querySelector('.dcacn-crop-pixels').toDataURL() !== last",
+        last,
+    )
     pixels = np.array(photos.locator(".dcacn-crop-pixels").first.evaluate(PIXELS)).reshape(-1, 4)
     assert (pixels[:, 0] != pixels[:, 2]).mean() > 0.5  # still in colour
     assert ask(page, "print(v.crops.global_crops[0, 0].std(0).mean().item() > 0.02)") == "True"
     press(slider(photos, "step"), "End")
     appears(photos, "9 of 9")
-    until(page, "last => document.querySelectorAll('.dcacn-place > .dcacn')[1].querySelector('.dcacn-crop-pixels').toDataURL() === last", last)
+    until(
+        page,
+        "last => document.querySelectorAll('.dcacn-place > .dcacn')[1].querySelector('.dcacn-crop-pixels').toDataURL() === last",
+        last,
+    )
 
 
 def drawing_again(page, photos):
@@ -200,7 +226,10 @@ def drawing_again(page, photos):
     before = image_of(photos.locator(".dcacn-crop-pixels").nth(2))
     photos.get_by_role("button", name="Draw again").click()
     appears(photos.locator(".dcacn-summary"), "seed 1")
-    assert photos.get_by_role("spinbutton", name="seed").input_value() == "1" and image_of(photos.locator(".dcacn-crop-pixels").nth(2)) != before
+    assert (
+        photos.get_by_role("spinbutton", name="seed").input_value() == "1"
+        and image_of(photos.locator(".dcacn-crop-pixels").nth(2)) != before
+    )
     photos.get_by_role("button", name="Next image").click()
     appears(photos.locator(".dcacn-summary"), "Image 1 of 0 to 1")
     assert photos.get_by_role("button", name="Next image").is_visible()
@@ -213,21 +242,35 @@ def drawing_again(page, photos):
 def knobs(page, photos):
     "Every knob has a slider; what it is set to is what `views` in Python is; dragging does not flood the kernel."
     photos.locator("summary").filter(has_text="Sizes and areas").click()
-    assert photos.locator(".dcacn-crops-grid input").count() == int(ask(page, "from dcacn_nb.widgets.crops import knobs_of; print(len(knobs_of(v.views)))"))
+    assert photos.locator(".dcacn-crops-grid input").count() == int(
+        ask(page, "from dcacn_nb.widgets.crops import knobs_of; print(len(knobs_of(v.views)))")
+    )
     press(slider(photos, "number of local crops"), "End")
-    until(page, "() => document.querySelectorAll('.dcacn-place > .dcacn')[1].querySelectorAll('.dcacn-crop').length === 10")
+    until(
+        page,
+        "() => document.querySelectorAll('.dcacn-place > .dcacn')[1].querySelectorAll('.dcacn-crop').length === 10",
+    )
     press(slider(photos, "number of local crops"), "Home")
     appears(photos, "no local crops (n_local is 0)")
     for _ in range(3):
         slider(photos, "number of local crops").press("ArrowRight")
-    until(page, "() => document.querySelectorAll('.dcacn-place > .dcacn')[1].querySelectorAll('.dcacn-crop').length === 5")
-    ask(page, "sent = []; real = v.send; v.send = lambda content, buffers=(): (sent.append(content['kind']), real(content, buffers=buffers))[1]")
+    until(
+        page, "() => document.querySelectorAll('.dcacn-place > .dcacn')[1].querySelectorAll('.dcacn-crop').length === 5"
+    )
+    ask(
+        page,
+        "sent = []; real = v.send; v.send = lambda content, buffers=(): (sent.append(content['kind']), real(content, buffers=buffers))[1]",
+    )
     photos.locator("summary").filter(has_text="Strong distortion").click()
     photos.get_by_role("slider", name="rotation, ± degrees").evaluate(
-        "input => { for (let i = 1; i <= 90; i++) { input.value = i; input.dispatchEvent(new Event('input')); } }")
+        "input => { for (let i = 1; i <= 90; i++) { input.value = i; input.dispatchEvent(new Event('input')); } }"
+    )
     becomes(page, "print(v.views.strong.rotation, v.views.weak.rotation, v.views.n_local)", "90 0.0 3")
     assert int(ask(page, "print(len(sent))")) <= 4  # of ninety wishes
-    until(page, "() => document.querySelectorAll('.dcacn-place > .dcacn')[1].querySelectorAll('.dcacn-crop')[4].getAttribute('aria-label').includes('turned')")
+    until(
+        page,
+        "() => document.querySelectorAll('.dcacn-place > .dcacn')[1].querySelectorAll('.dcacn-crop')[4].getAttribute('aria-label').includes('turned')",
+    )
     assert photos.locator("details[open]").count() == 1  # the crops stay in sight
 
 
@@ -239,17 +282,29 @@ def mistake(page, photos, artifacts):
     problem = photos.get_by_role("alert")
     appears(problem, "global_scale must be ordered (smallest, largest)")
     assert image_of(photos.locator(".dcacn-crop-pixels").first) == before
-    assert slider(photos, "area of global crops, largest").input_value() == "0.01" and ask(page, "print(v.views.global_scale)") == "(0.3, 1.0)"
+    assert (
+        slider(photos, "area of global crops, largest").input_value() == "0.01"
+        and ask(page, "print(v.views.global_scale)") == "(0.3, 1.0)"
+    )
     look(page, artifacts, photos, "mistake")
     photos.get_by_role("button", name="Reset knobs").click()
-    until(page, "() => document.querySelectorAll('.dcacn-place > .dcacn')[1].querySelector('[role=alert]').textContent === ''")
-    assert slider(photos, "area of global crops, largest").input_value() == "1" and ask(page, "print(v.views == v._first)") == "True"
+    until(
+        page,
+        "() => document.querySelectorAll('.dcacn-place > .dcacn')[1].querySelector('[role=alert]').textContent === ''",
+    )
+    assert (
+        slider(photos, "area of global crops, largest").input_value() == "1"
+        and ask(page, "print(v.views == v._first)") == "True"
+    )
 
 
 def looks(page, photos, artifacts):
     "Narrow, dark and Chinese: nothing sticks out, and the canvas follows the theme."
     page.evaluate("() => { document.querySelectorAll('.dcacn-place')[1].style.width = '400px'; }")
-    until(page, "() => document.querySelectorAll('.dcacn-place > .dcacn')[1].querySelector('.dcacn-crop-pixels').getBoundingClientRect().width < 400")
+    until(
+        page,
+        "() => document.querySelectorAll('.dcacn-place > .dcacn')[1].querySelector('.dcacn-crop-pixels').getBoundingClientRect().width < 400",
+    )
     page.wait_for_timeout(200)
     assert photos.evaluate("root => root.scrollWidth <= root.clientWidth + 1")
     look(page, artifacts, photos, "narrow")
@@ -263,7 +318,12 @@ def looks(page, photos, artifacts):
     appears(photos.locator("h3"), "图像的裁剪视图")
     appears(photos, "第 9 / 9 步：+ 模糊：网络得到的视图")
     appears(photos.locator(".dcacn-summary"), "随机种子")
-    assert photos.evaluate("root => [...root.querySelectorAll('button, summary, span, p')].filter(e => !e.children.length && /[a-z]{4}/.test(e.textContent)).map(e => e.textContent)") == []
+    assert (
+        photos.evaluate(
+            "root => [...root.querySelectorAll('button, summary, span, p')].filter(e => !e.children.length && /[a-z]{4}/.test(e.textContent)).map(e => e.textContent)"
+        )
+        == []
+    )
     look(page, artifacts, photos, "chinese")
     browser.change_theme(page, "Light")
     ask(page, "v.lang = 'en'; v.settle()")

@@ -1,18 +1,19 @@
 "The curves widget as one sees it: in a real JupyterLab, with pointer and keyboard, light and dark, wide and narrow, in both languages."
+
 import json
 import re
 
+import browser
 import numpy as np
 import pytest
 
-import browser
 from dcacn_nb.widgets.live import STATIC
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 WAIT = 60_000  # milliseconds: the machine may be busy
 RUN = """
 import math
-from dcacn_nb.events import EpochDone, Evaluated, RunFinished, RunStarted, StepDone
+from dcacn_nb.core.events import EpochDone, Evaluated, RunFinished, RunStarted, StepDone
 from dcacn_nb.widgets.curves import Curves
 
 def told(epochs, best=0.9, per=10, labels=True):
@@ -45,9 +46,14 @@ def acc(epoch, best=0.9):
 def shown(lab, chromium):
     "A page with three widgets: one run, two runs over one another, and a run without labels."
     browser.write_notebook(
-        lab.root / "curves.ipynb", RUN + "one = Curves()\none", "for event in told(20):\n    one(event)",
-        "two = Curves(compare={'plain <b>': [*told(30, 0.8), RunFinished('completed', 300, 30)]}, label='DCACN')\ntwo", "for event in told(12):\n    two(event)",
-        "three = Curves()\nthree", "for event in told(3, labels=False):\n    three(event)")
+        lab.root / "curves.ipynb",
+        RUN + "one = Curves()\none",
+        "for event in told(20):\n    one(event)",
+        "two = Curves(compare={'plain <b>': [*told(30, 0.8), RunFinished('completed', 300, 30)]}, label='DCACN')\ntwo",
+        "for event in told(12):\n    two(event)",
+        "three = Curves()\nthree",
+        "for event in told(3, labels=False):\n    three(event)",
+    )
     page = browser.new_page(chromium, 1200)
     lab.open(page, "curves.ipynb")
     assert browser.run_all(page, 120)["errors"] == []
@@ -63,7 +69,9 @@ def part(page, i):
 
 def row(widget, name, column=0):
     "A value of the table."
-    return widget.locator("tr", has=widget.page.get_by_role("rowheader", name=name, exact=True)).locator("td").nth(column)
+    return (
+        widget.locator("tr", has=widget.page.get_by_role("rowheader", name=name, exact=True)).locator("td").nth(column)
+    )
 
 
 def expect_text(locator, text):
@@ -85,7 +93,9 @@ def test_values_under_the_pointer(shown, artifacts):
     x = 50 + (box["width"] - 62) * 8 / 20  # epoch 8, by the margins of the panel
     canvases.nth(0).hover(position={"x": x, "y": 60})
     expect_text(one.locator("caption"), "Values at epoch 8")
-    assert row(one, "ACC").inner_text() == acc(8) and float(row(one, "loss: total").inner_text()) == pytest.approx(6 * np.exp(-1) + 3, abs=5e-3)
+    assert row(one, "ACC").inner_text() == acc(8) and float(row(one, "loss: total").inner_text()) == pytest.approx(
+        6 * np.exp(-1) + 3, abs=5e-3
+    )
     assert canvases.nth(0).get_attribute("aria-valuetext").startswith(f"epoch 8: ACC {acc(8)}, NMI")
     one.screenshot(path=str(artifacts / "curves-hover.png"))
     canvases.nth(3).hover(position={"x": 50 + (box["width"] - 62) * 3.5 / 20, "y": 60})
@@ -99,7 +109,9 @@ def test_keyboard_alone(shown):
     "Arrow keys read values, + and - zoom, 0 shows all; the keys stay in the widget (0 twice would restart the kernel)."
     one = part(shown, 0)
     scores, reset = one.locator("canvas.dcacn-canvas").nth(0), one.get_by_role("button", name="Reset view")
-    shown.evaluate("() => { window.executed = []; window.jupyterapp.commands.commandExecuted.connect((_, {id}) => window.executed.push(id)); }")
+    shown.evaluate(
+        "() => { window.executed = []; window.jupyterapp.commands.commandExecuted.connect((_, {id}) => window.executed.push(id)); }"
+    )
     scores.focus()
     shown.keyboard.press("ArrowLeft")
     expect_text(one.locator("caption"), "Values at epoch 19")
@@ -137,7 +149,9 @@ def test_drag_log_and_legend(shown):
     assert reset.is_enabled()
     shown.wait_for_function(changed, arg=[canvases.nth(1).element_handle(), whole], timeout=WAIT)
     reset.click()
-    shown.wait_for_function("([node, before]) => node.toDataURL() === before", arg=[canvases.nth(1).element_handle(), whole], timeout=WAIT)
+    shown.wait_for_function(
+        "([node, before]) => node.toDataURL() === before", arg=[canvases.nth(1).element_handle(), whole], timeout=WAIT
+    )
     log = one.get_by_role("checkbox", name="loss terms: log scale")
     log.check()
     one.get_by_text("Values of zero or less have no place on a log scale").wait_for(timeout=WAIT)
@@ -147,7 +161,11 @@ def test_drag_log_and_legend(shown):
     switch = one.get_by_role("button", name="NMI", exact=True)
     switch.click()
     shown.wait_for_function(PIXELS_CHANGED, arg=[canvases.nth(0).element_handle(), list(NMI), before], timeout=WAIT)
-    assert before > 100 and switch.get_attribute("aria-pressed") == "false" and canvases.nth(0).evaluate(PIXELS, list(NMI)) == 0
+    assert (
+        before > 100
+        and switch.get_attribute("aria-pressed") == "false"
+        and canvases.nth(0).evaluate(PIXELS, list(NMI)) == 0
+    )
     switch.click()
     assert switch.get_attribute("aria-pressed") == "true"
 
@@ -156,9 +174,13 @@ def test_several_runs_and_none_labelled(shown, artifacts):
     "Two runs have a column each, and a switch each; names are text, not markup. Without labels, one line says so."
     two, three = part(shown, 1), part(shown, 2)
     two.scroll_into_view_if_needed()
-    assert [two.locator("thead th").nth(i).inner_text() for i in range(2)] == ["DCACN", "plain <b>"] and two.locator("b").count() == 0
+    assert [two.locator("thead th").nth(i).inner_text() for i in range(2)] == ["DCACN", "plain <b>"] and two.locator(
+        "b"
+    ).count() == 0
     assert (row(two, "ACC", 0).inner_text(), row(two, "ACC", 1).inner_text()) == (acc(12), acc(30, 0.8))
-    assert two.locator("svg").first.evaluate("node => node.clientHeight") == 14  # JupyterLab's own style for pictures must not reach it
+    assert (
+        two.locator("svg").first.evaluate("node => node.clientHeight") == 14
+    )  # JupyterLab's own style for pictures must not reach it
     two.screenshot(path=str(artifacts / "curves-two.png"))
     scores = two.locator("canvas.dcacn-canvas").nth(0)
     before = scores.evaluate(PIXELS, list(ACC))
@@ -166,7 +188,10 @@ def test_several_runs_and_none_labelled(shown, artifacts):
     shown.wait_for_function(PIXELS_CHANGED, arg=[scores.element_handle(), list(ACC), before], timeout=WAIT)
     two.get_by_role("button", name="plain <b>").click()
     assert three.get_by_text("The images have no labels, so there are no scores.").is_visible()
-    assert not three.locator("canvas.dcacn-canvas").nth(0).is_visible() and three.locator("canvas.dcacn-canvas").nth(1).is_visible()
+    assert (
+        not three.locator("canvas.dcacn-canvas").nth(0).is_visible()
+        and three.locator("canvas.dcacn-canvas").nth(1).is_visible()
+    )
 
 
 def test_dark_narrow_chinese(shown, artifacts):
@@ -175,16 +200,23 @@ def test_dark_narrow_chinese(shown, artifacts):
     canvas = two.locator("canvas.dcacn-canvas").nth(0)
     light = canvas.evaluate("node => node.toDataURL()")
     browser.change_theme(shown, "Dark")
-    shown.wait_for_function("([node, before]) => node.toDataURL() !== before", arg=[canvas.element_handle(), light], timeout=WAIT)
+    shown.wait_for_function(
+        "([node, before]) => node.toDataURL() !== before", arg=[canvas.element_handle(), light], timeout=WAIT
+    )
     two.scroll_into_view_if_needed()
     two.screenshot(path=str(artifacts / "curves-dark.png"))
     browser.run_python(shown, "two.lang = 'zh'")
     two.locator("caption").filter(has_text="最新数值").wait_for(timeout=WAIT)
-    assert two.get_by_role("button", name="重置视图").count() == 1 and two.locator(".dcacn-summary").inner_text().startswith("第 12 轮（共 30 轮）：ACC")
+    assert two.get_by_role("button", name="重置视图").count() == 1 and two.locator(
+        ".dcacn-summary"
+    ).inner_text().startswith("第 12 轮（共 30 轮）：ACC")
     browser.change_theme(shown, "Light")
     two.evaluate("node => { node.parentElement.style.width = '400px'; }")
-    shown.wait_for_function("node => node.clientWidth > 300 && node.clientWidth <= 400 && Math.abs(node.width - node.clientWidth * devicePixelRatio) < 1",
-                            arg=two.locator("canvas.dcacn-canvas").nth(0).element_handle(), timeout=WAIT)
+    shown.wait_for_function(
+        "node => node.clientWidth > 300 && node.clientWidth <= 400 && Math.abs(node.width - node.clientWidth * devicePixelRatio) < 1",
+        arg=two.locator("canvas.dcacn-canvas").nth(0).element_handle(),
+        timeout=WAIT,
+    )
     assert two.evaluate("node => node.scrollWidth <= 400")
     shown.set_viewport_size({"width": 1280, "height": 2300})
     two.screenshot(path=str(artifacts / "curves-narrow-zh.png"))
@@ -218,12 +250,15 @@ def test_the_browser_keeps_few_rows(page):
             content, [buffer] = rows.news()
             messages.append([content, np.frombuffer(buffer, "<f4").tolist()])
     source = "\n".join((STATIC / f"{name}.js").read_text(encoding="utf-8") for name in ("common", "curves"))
-    most, first, second = page.evaluate("""([source, messages]) => {
+    most, first, second = page.evaluate(
+        """([source, messages]) => {
       const take = new Function(source + '; return curvesTake;')(), part = {columns: [], kept: 0};
       let most = 0;
       for (const [content, values] of messages) { take(part, 2, content, Float32Array.from(values)); most = Math.max(most, part.columns[0].length); }
       return [most, ...part.columns];
-    }""", [source, messages])
+    }""",
+        [source, messages],
+    )
     expected = [n for n in range(20_000) if n % 32 == 0] + [19_999]
     assert first == expected and second == [n % 7 for n in expected] and most <= POINTS + 1
 
@@ -232,6 +267,9 @@ def test_numbers_along_a_log_axis(page):
     "However much of it is in sight, a logarithmic axis has at least two numbers, each at its own height."
     source = "\n".join((STATIC / f"{name}.js").read_text(encoding="utf-8") for name in ("common", "curves"))
     for low, high in [(0.4, 0.6), (0.38, 0.47), (-0.02, 0.98), (-0.3, 1.5), (-1.5, 1), (-6, 3)]:
-        marks = page.evaluate("([source, low, high]) => new Function(source + '; return curvesMarks;')()(low, high, true, 166)", [source, low, high])
+        marks = page.evaluate(
+            "([source, low, high]) => new Function(source + '; return curvesMarks;')()(low, high, true, 166)",
+            [source, low, high],
+        )
         assert 2 <= len(marks) <= 8, (low, high, marks)
         assert all(low <= y <= high and y == pytest.approx(np.log10(float(text)), abs=1e-6) for y, text in marks)

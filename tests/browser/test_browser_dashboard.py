@@ -1,24 +1,24 @@
 """The dashboard in a real JupyterLab and a real browser, with real runs: controls under Run All, a run in another process, what stays in a saved notebook."""
-import json
+
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import browser
 import nbformat
 import pytest
 from nbconvert import HTMLExporter
 
-import browser
-from dcacn_nb.events import StepDone
-from dcacn_nb.runlog import read_events
+from dcacn_nb.core.events import StepDone
+from dcacn_nb.runs.log import read_events
 
 pytestmark = [pytest.mark.browser, pytest.mark.alone, pytest.mark.slow]
 TABS = ("Curves", "Health", "Map", "Attention", "Crops", "Clusters")
 SETUP = """
-from dcacn_nb.config import preset
-from dcacn_nb.data import load_images
-from dcacn_nb.train import fit
+from dcacn_nb.method.config import preset
+from dcacn_nb.data.image_set import load_images
+from dcacn_nb.fitting import fit
 from dcacn_nb.widgets import Dashboard
 digits = load_images("digits", limit=200)
 config = preset("default", digits, n_clusters=10, epochs={epochs}, width=4, log_every=1, eval_every=1, snapshot_every=1, seed=0)
@@ -55,19 +55,26 @@ def button(page, name):
 
 def wait_for(page, wanted, seconds=90):
     "Wait until the run has this status."
-    page.wait_for_function("wanted => document.querySelector('.dcacn-dashboard-status')?.dataset.status === wanted", arg=wanted, timeout=1000 * seconds)
+    page.wait_for_function(
+        "wanted => document.querySelector('.dcacn-dashboard-status')?.dataset.status === wanted",
+        arg=wanted,
+        timeout=1000 * seconds,
+    )
 
 
 def ask(page, code):
     "What the kernel answers to an expression, as JSON. Only once no cell is under way: until then the question waits in line."
-    return page.evaluate("""async code => {
+    return page.evaluate(
+        """async code => {
       let reply;
       do { // right after an interrupt, the kernel throws away what is asked
         await new Promise(done => setTimeout(done, 200));
         reply = await window.testPanel.sessionContext.session.kernel.requestExecute({code: '', user_expressions: {answer: code}, silent: true}).done;
       } while (reply.content.status === 'aborted');
       return JSON.parse(reply.content.user_expressions.answer.data['text/plain'].slice(1, -1));
-    }""", f"__import__('json').dumps({code})")
+    }""",
+        f"__import__('json').dumps({code})",
+    )
 
 
 def steps(folder):
@@ -77,12 +84,19 @@ def steps(folder):
 
 def canvas(page):
     "The first drawing of the page, as data."
-    return page.evaluate("() => document.querySelector('.dcacn-dashboard-panel:not([hidden]) canvas.dcacn-canvas').toDataURL()")
+    return page.evaluate(
+        "() => document.querySelector('.dcacn-dashboard-panel:not([hidden]) canvas.dcacn-canvas').toDataURL()"
+    )
 
 
 def test_controls_under_run_all(lab, page, artifacts):
     "Start, Pause, Resume and Stop act while a cell awaits the run; the picture changes meanwhile; the cells after it wait for the end."
-    browser.write_notebook(lab.root / "dashboard_controls.ipynb", SETUP.format(epochs=2000, folder="run_controls"), SHOW, "await run\nrun.status")
+    browser.write_notebook(
+        lab.root / "dashboard_controls.ipynb",
+        SETUP.format(epochs=2000, folder="run_controls"),
+        SHOW,
+        "await run\nrun.status",
+    )
     folder = lab.root / "run_controls"
     lab.open(page, "dashboard_controls.ipynb")
     page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }")
@@ -91,11 +105,17 @@ def test_controls_under_run_all(lab, page, artifacts):
     button(page, "Start").focus()
     page.keyboard.press("Enter")
     wait_for(page, "running")
-    assert page.evaluate("() => document.activeElement.textContent") == "Pause", "Start is disabled now: the keyboard goes on at the next button"
+    assert page.evaluate("() => document.activeElement.textContent") == "Pause", (
+        "Start is disabled now: the keyboard goes on at the next button"
+    )
     page.locator(".dcacn-dashboard-panel:not([hidden]) canvas.dcacn-canvas").first.wait_for(timeout=30_000)
     page.wait_for_function("() => document.querySelector('.dcacn-dashboard-bar').value > 0", timeout=60_000)
     before = canvas(page)
-    page.wait_for_function("old => document.querySelector('.dcacn-dashboard-panel:not([hidden]) canvas.dcacn-canvas').toDataURL() !== old", arg=before, timeout=60_000)
+    page.wait_for_function(
+        "old => document.querySelector('.dcacn-dashboard-panel:not([hidden]) canvas.dcacn-canvas').toDataURL() !== old",
+        arg=before,
+        timeout=60_000,
+    )
     assert page.evaluate(browser.STATE)["waiting"] == 1  # the last cell is under way: nothing below counts unless it is
 
     # measured from the click, which a key makes, too, to the new word on the page; the step under way may end first
@@ -106,19 +126,29 @@ def test_controls_under_run_all(lab, page, artifacts):
     button(page, "Resume").focus()
     page.keyboard.press("Enter")
     wait_for(page, "running")
-    page.wait_for_function("old => document.querySelector('.dcacn-dashboard-panel:not([hidden]) canvas.dcacn-canvas').toDataURL() !== old", arg=canvas(page), timeout=60_000)
+    page.wait_for_function(
+        "old => document.querySelector('.dcacn-dashboard-panel:not([hidden]) canvas.dcacn-canvas').toDataURL() !== old",
+        arg=canvas(page),
+        timeout=60_000,
+    )
     page.screenshot(path=str(artifacts / "dashboard-running.png"))
-    pressed = page.evaluate_handle("args => { const wait = (" + PRESS + ")(args); return {wait}; }", ["Pause", "paused", "key"])
+    pressed = page.evaluate_handle(
+        "args => { const wait = (" + PRESS + ")(args); return {wait}; }", ["Pause", "paused", "key"]
+    )
     page.keyboard.press("Space")
     taken["pause by key"] = pressed.evaluate("p => p.wait")
     button(page, "Resume").click()
     wait_for(page, "running")
-    pressed = page.evaluate_handle("args => { const wait = (" + PRESS + ")(args); return {wait}; }", ["Stop", "stopped", "key"])
+    pressed = page.evaluate_handle(
+        "args => { const wait = (" + PRESS + ")(args); return {wait}; }", ["Stop", "stopped", "key"]
+    )
     page.keyboard.press("Enter")
     taken["stop by key"] = pressed.evaluate("p => p.wait")
     state = browser.wait_for_cells(page, 60)
     assert state["errors"] == [] and state["waiting"] == 0
-    assert ask(page, "[run.status, (run.folder / 'events.jsonl').exists(), bool(list(run.folder.rglob('*.safetensors')))]") == ["stopped", True, True]
+    assert ask(
+        page, "[run.status, (run.folder / 'events.jsonl').exists(), bool(list(run.folder.rglob('*.safetensors')))]"
+    ) == ["stopped", True, True]
     times = sorted(b.time - a.time for a, b in zip(steps(folder), steps(folder)[1:]))
     step = times[int(0.99 * len(times)) - 2]  # one of the slowest, with an evaluation in it; not the pauses
     print({name: round(seconds, 2) for name, seconds in taken.items()}, "slow step", round(step, 2))
@@ -128,7 +158,13 @@ def test_controls_under_run_all(lab, page, artifacts):
 
 def test_stop_by_click(lab, page):
     "The Stop button, pressed by the pointer, ends the run, and the message says so; the checkpoint is there."
-    browser.write_notebook(lab.root / "dashboard_stop.ipynb", SETUP.format(epochs=2000, folder="run_stop"), SHOW, "run.start()\nawait run", "run.status")
+    browser.write_notebook(
+        lab.root / "dashboard_stop.ipynb",
+        SETUP.format(epochs=2000, folder="run_stop"),
+        SHOW,
+        "run.start()\nawait run",
+        "run.status",
+    )
     lab.open(page, "dashboard_stop.ipynb")
     page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }")
     page.locator(".dcacn-dashboard-status").first.wait_for(timeout=90_000)
@@ -142,7 +178,12 @@ def test_stop_by_click(lab, page):
 
 def test_every_tab_and_what_stays(lab, page, artifacts):
     "All tabs show something in both themes, by keyboard; a figure is saved; saved, reopened without a kernel, and exported, the notebook keeps the pictures."
-    browser.write_notebook(lab.root / "dashboard_tabs.ipynb", SETUP.format(epochs=2, folder="run_tabs"), SHOW, "run.start()\nawait run\ndashboard.wait()")
+    browser.write_notebook(
+        lab.root / "dashboard_tabs.ipynb",
+        SETUP.format(epochs=2, folder="run_tabs"),
+        SHOW,
+        "run.start()\nawait run\ndashboard.wait()",
+    )
     lab.open(page, "dashboard_tabs.ipynb")
     assert browser.run_all(page, 120)["errors"] == []
     wait_for(page, "completed")
@@ -161,7 +202,9 @@ def test_every_tab_and_what_stays(lab, page, artifacts):
     page.locator("section.dcacn").first.get_by_label("Language").focus()
     page.locator("section.dcacn").first.get_by_label("Language").select_option("zh")
     page.get_by_role("tab", name="曲线").wait_for()
-    assert page.evaluate("() => document.activeElement.getAttribute('aria-label')") == "语言", "the focus stays where it was"
+    assert page.evaluate("() => document.activeElement.getAttribute('aria-label')") == "语言", (
+        "the focus stays where it was"
+    )
     page.get_by_role("tab", name="健康度").click()
     page.wait_for_timeout(600)
     page.locator("section.dcacn").first.screenshot(path=str(artifacts / "dashboard-dark-zh.png"))
@@ -191,8 +234,26 @@ def test_every_tab_and_what_stays(lab, page, artifacts):
 def test_a_run_in_another_process(lab, page, artifacts):
     "A run that `dcacn fit` makes is watched from its first event on, its buttons are grey; the page is closed and opened again, and nothing is missing."
     folder = lab.root / "elsewhere"
-    browser.write_notebook(lab.root / "dashboard_attach.ipynb", f"from dcacn_nb.widgets import Dashboard\ndashboard = Dashboard.attach({str(folder)!r}, method='pca')\ndashboard")
-    command = [str(Path(sys.executable).with_name("dcacn")), "fit", "digits", "-k", "10", "--limit", "200", "--width", "4", "--epochs", "500", "--run-dir", str(folder), "--json"]
+    browser.write_notebook(
+        lab.root / "dashboard_attach.ipynb",
+        f"from dcacn_nb.widgets import Dashboard\ndashboard = Dashboard.attach({str(folder)!r}, method='pca')\ndashboard",
+    )
+    command = [
+        str(Path(sys.executable).with_name("dcacn")),
+        "fit",
+        "digits",
+        "-k",
+        "10",
+        "--limit",
+        "200",
+        "--width",
+        "4",
+        "--epochs",
+        "500",
+        "--run-dir",
+        str(folder),
+        "--json",
+    ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         lab.open(page, "dashboard_attach.ipynb")
@@ -207,10 +268,12 @@ def test_a_run_in_another_process(lab, page, artifacts):
         lab.open(page, "dashboard_attach.ipynb")
         assert browser.run_all(page, 90)["errors"] == []
         wait_for(page, "running", 60)
-        page.wait_for_function("old => document.querySelector('.dcacn-dashboard-bar').value > old", arg=before, timeout=90_000)
+        page.wait_for_function(
+            "old => document.querySelector('.dcacn-dashboard-bar').value > old", arg=before, timeout=90_000
+        )
         page.screenshot(path=str(artifacts / "dashboard-attached.png"))
         known, told = ask(page, "[e.step for e in dashboard.history.steps]"), [event.step for event in steps(folder)]
-        assert known and known == told[:len(known)]  # from the first event on
+        assert known and known == told[: len(known)]  # from the first event on
         process.send_signal(2)  # Ctrl-C, where the run lives
         process.wait(60)
         wait_for(page, "interrupted", 30)
@@ -222,7 +285,12 @@ def test_a_run_in_another_process(lab, page, artifacts):
 
 def test_kernel_interrupt_keeps_a_checkpoint(lab, page):
     "The kernel's own stop button ends the awaiting cell and the run, and leaves a checkpoint."
-    browser.write_notebook(lab.root / "dashboard_interrupt.ipynb", SETUP.format(epochs=2000, folder="run_interrupt"), SHOW, "run.start()\nawait run")
+    browser.write_notebook(
+        lab.root / "dashboard_interrupt.ipynb",
+        SETUP.format(epochs=2000, folder="run_interrupt"),
+        SHOW,
+        "run.start()\nawait run",
+    )
     lab.open(page, "dashboard_interrupt.ipynb")
     page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }")
     page.locator(".dcacn-dashboard-status").first.wait_for(timeout=90_000)

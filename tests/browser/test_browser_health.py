@@ -1,13 +1,14 @@
 "ClusterHealth in a real JupyterLab: what it says and draws, pointer and keyboard, following, themes, languages, widths, and what stays."
+
 import json
 
+import browser
 import matplotlib
 import numpy as np
 import pytest
-
-import browser
-from dcacn_nb.widgets.feed import Thinned
 from test_browser import HARMLESS
+
+from dcacn_nb.widgets.feed import Thinned
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 LONG = 60_000
@@ -15,8 +16,8 @@ LONG = 60_000
 EVENTS = """
 import json
 import numpy as np
-from dcacn_nb.events import Evaluated, RunFinished, RunStarted, SnapshotTaken
-from dcacn_nb.metrics import assignment_health
+from dcacn_nb.core.events import Evaluated, RunFinished, RunStarted, SnapshotTaken
+from dcacn_nb.method.metrics import assignment_health
 from dcacn_nb.widgets.health import ClusterHealth
 
 def assignments(epoch, k=4):
@@ -51,6 +52,7 @@ PRINT = "node => { const d = node.getContext('2d').getImageData(0, 0, node.width
 
 class View:
     "The widget in the page."
+
     def __init__(self, page):
         self.page, self.root = page, page.locator(".dcacn").first
         self.panels = self.root.locator(".dcacn-health-panel")
@@ -66,7 +68,9 @@ class View:
 
     def says(self, locator, text):
         "Wait until an element holds a text."
-        self.page.wait_for_function("([node, text]) => node.textContent.includes(text)", arg=[locator.element_handle(), text], timeout=LONG)
+        self.page.wait_for_function(
+            "([node, text]) => node.textContent.includes(text)", arg=[locator.element_handle(), text], timeout=LONG
+        )
 
     def point(self, i, x, y):
         "Move the pointer to a place in a canvas."
@@ -104,13 +108,21 @@ def test_health_while_it_trains(lab, page, artifacts):
     "Diagnosis, readings, likeness, keyboard, following and languages; then the end of the run and what stays in the notebook."
     view = opened(lab, page, "health_live.ipynb", RUN)
     # the newest epoch: collapse, with the present settings; likeness of the snapshot before it
-    view.says(view.list, "✕ ProblemCollapse: cluster 2 holds 100% of the images. What to try: raise balance_weight (now 0, usually 1); lower lr (now 0.002).")
+    view.says(
+        view.list,
+        "✕ ProblemCollapse: cluster 2 holds 100% of the images. What to try: raise balance_weight (now 0, usually 1); lower lr (now 0.002).",
+    )
     assert view.list.locator("..").get_attribute("role") == "status" and view.list.locator("li").count() == 1
     view.says(view.panels.nth(3), "Likeness of clusters, snapshot of epoch 3")
-    p = np.float32(page.evaluate("() => 0.025") + 0.9 * np.eye(4)[[0, 0, 2, 3]])  # what the images of each kind get at epoch 3
-    like = (p.T @ p) / np.sqrt(np.outer((p ** 2).sum(0), (p ** 2).sum(0)))
+    p = np.float32(
+        page.evaluate("() => 0.025") + 0.9 * np.eye(4)[[0, 0, 2, 3]]
+    )  # what the images of each kind get at epoch 3
+    like = (p.T @ p) / np.sqrt(np.outer((p**2).sum(0), (p**2).sum(0)))
     pair = max(((i, j) for i in range(4) for j in range(i + 1, 4)), key=lambda ij: like[ij])
-    view.says(view.reading(3), f"The most alike: {' and '.join('cluster 2 (<b>twos</b>)' if k == 2 else f'cluster {k}' for k in pair)}, {like[pair]:.2f}.")
+    view.says(
+        view.reading(3),
+        f"The most alike: {' and '.join('cluster 2 (<b>twos</b>)' if k == 2 else f'cluster {k}' for k in pair)}, {like[pair]:.2f}.",
+    )
     page.set_viewport_size({"width": 1280, "height": 1700})
     view.prints()
     view.root.screenshot(path=str(artifacts / "health-live.png"))
@@ -118,7 +130,10 @@ def test_health_while_it_trains(lab, page, artifacts):
     # pointer: a bar, a cell of the heat map (its colour is matplotlib's), a pair
     width, height = view.size(0)
     view.point(0, 46 + 2.5 / 4 * (width - 76), height / 2)
-    view.says(view.reading(0), "cluster 2 (<b>twos</b>): mass 92.5 %, 3.70 times an even share; 100 % of the images · L: large")
+    view.says(
+        view.reading(0),
+        "cluster 2 (<b>twos</b>): mass 92.5 %, 3.70 times an even share; 100 % of the images · L: large",
+    )
     view.point(1, *cell(view, 3, 1))
     view.says(view.reading(1), "epoch 3, cluster 1: 0.10 times an even share (2.5 %) · E: empty or nearly so")
     shade = [round(255 * c) for c in matplotlib.colormaps["cividis"](1 / 3)]
@@ -129,7 +144,14 @@ def test_health_while_it_trains(lab, page, artifacts):
     left = max(34, (width - side - 46) / 2)
     view.point(3, left + 3.5 / 4 * side, 6 + 0.5 / 4 * side)
     view.says(view.reading(3), f"cluster 0 and cluster 3: {like[0, 3]:.2f}")
-    assert np.abs(np.subtract(view.canvas(3).evaluate(PIXEL, [left + 0.3 / 4 * side, 6 + 0.4 / 4 * side]), [254, 232, 56, 255])).max() <= 4
+    assert (
+        np.abs(
+            np.subtract(
+                view.canvas(3).evaluate(PIXEL, [left + 0.3 / 4 * side, 6 + 0.4 / 4 * side]), [254, 232, 56, 255]
+            )
+        ).max()
+        <= 4
+    )
 
     # a click chooses the epoch; the keys go on from there; new evaluations do not take it away
     view.canvas(1).click(position=dict(zip("xy", cell(view, 3, 0))))
@@ -183,7 +205,11 @@ def test_health_while_it_trains(lab, page, artifacts):
     browser.save(page)
     saved = json.loads((lab.root / "health_live.ipynb").read_text(encoding="utf-8"))
     text = "".join(saved["cells"][-1]["outputs"][0]["data"]["text/html"])
-    assert "Epoch 7: 4 clusters of 0.0% to 100.0% of the images" in text and "Health over 8 evaluations" in text and "data:image/png;base64" in text
+    assert (
+        "Epoch 7: 4 clusters of 0.0% to 100.0% of the images" in text
+        and "Health over 8 evaluations" in text
+        and "data:image/png;base64" in text
+    )
 
 
 def test_health_looks_well(lab, page, artifacts):
@@ -203,11 +229,20 @@ w
     view.says(view.list, "4 of 200 clusters are empty")
     view.says(view.panels.nth(3), "snapshot of epoch 29")
     text = view.root.inner_text()
-    assert "view" not in text and "Good: high balance entropy, low assignment entropy, none empty." in text and "assignment entropy 0." in text and "NaN" not in text
+    assert (
+        "view" not in text
+        and "Good: high balance entropy, low assignment entropy, none empty." in text
+        and "assignment entropy 0." in text
+        and "NaN" not in text
+    )
     light = view.prints()
     view.root.screenshot(path=str(artifacts / "health-many.png"))
     browser.change_theme(page, "Dark")
-    page.wait_for_function("([node, print, was]) => new Function('node', `return (${print})(node)`)(node) !== was", arg=[view.canvas(3).element_handle(), PRINT, light[3]], timeout=LONG)
+    page.wait_for_function(
+        "([node, print, was]) => new Function('node', `return (${print})(node)`)(node) !== was",
+        arg=[view.canvas(3).element_handle(), PRINT, light[3]],
+        timeout=LONG,
+    )
     dark = view.prints()
     assert all(a != b for a, b in zip(light, dark)) and len(set(dark)) == 4
     view.root.screenshot(path=str(artifacts / "health-many-dark.png"))
@@ -223,12 +258,19 @@ w
       };
     }""")
     view.root.evaluate("node => { node.style.width = '380px'; }")
-    page.wait_for_function("() => window.drawn.size >= 4 && [...window.drawn.values()].every(list => list.length)", timeout=LONG)
+    page.wait_for_function(
+        "() => window.drawn.size >= 4 && [...window.drawn.values()].every(list => list.length)", timeout=LONG
+    )
     view.prints()
     assert view.root.evaluate("node => node.scrollWidth <= node.clientWidth && node.clientWidth <= 380")
     for texts, width in page.evaluate("() => [...window.drawn].map(([node, texts]) => [texts, node.clientWidth])"):
-        assert all(-1 <= left and right <= width + 1 for _, left, _, right, _ in texts), texts
-        overlaps = [(a[0], b[0]) for i, a in enumerate(texts) for b in texts[:i] if a[1] < b[3] and b[1] < a[3] and a[2] < b[4] and b[2] < a[4]]
+        assert all(left >= -1 and right <= width + 1 for _, left, _, right, _ in texts), texts
+        overlaps = [
+            (a[0], b[0])
+            for i, a in enumerate(texts)
+            for b in texts[:i]
+            if a[1] < b[3] and b[1] < a[3] and a[2] < b[4] and b[2] < a[4]
+        ]
         assert overlaps == []
     page.set_viewport_size({"width": 1000, "height": 2300})
     view.root.screenshot(path=str(artifacts / "health-narrow.png"))
@@ -239,7 +281,9 @@ w
         kept.append(f"epoch {epoch}")
     browser.run_python(page, "for epoch in range(23): small(evaluated(epoch))")
     slider = page.locator(".dcacn").nth(1).get_by_role("slider")
-    page.wait_for_function("node => node.getAttribute('aria-valuetext') === 'epoch 22'", arg=slider.element_handle(), timeout=LONG)
+    page.wait_for_function(
+        "node => node.getAttribute('aria-valuetext') === 'epoch 22'", arg=slider.element_handle(), timeout=LONG
+    )
     slider.focus()
     page.keyboard.press("Home")
     seen = [slider.get_attribute("aria-valuetext")]

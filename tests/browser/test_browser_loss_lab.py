@@ -1,12 +1,12 @@
 "The loss lab in a real JupyterLab: dragged by mouse, finger and keyboard, both pages, themes, Chinese, narrow, and what stays in the file."
+
 import json
 import math
 import shutil
 import time
 
-import pytest
-
 import browser
+import pytest
 from test_browser import HARMLESS
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -78,11 +78,15 @@ def look(page, artifacts, place, name):
 @pytest.fixture
 def labs(lab, page):
     "A notebook with two labs, `w` in English and `v` in Chinese, already settled: their places in the page."
-    browser.write_notebook(lab.root / "losslab_view.ipynb", SETUP, "w = LossLab()\nw", "v = LossLab(lang='zh')\nv.settle()\nv")
+    browser.write_notebook(
+        lab.root / "losslab_view.ipynb", SETUP, "w = LossLab()\nw", "v = LossLab(lang='zh')\nv.settle()\nv"
+    )
     page.set_viewport_size({"width": 1280, "height": 1200})
     lab.open(page, "losslab_view.ipynb")
     assert browser.run_all(page, 120)["errors"] == []
-    page.wait_for_function("() => document.querySelectorAll('.dcacn-place .dcacn-losslab-round').length === 6", timeout=WAIT)  # each has settled: picture and living widget
+    page.wait_for_function(
+        "() => document.querySelectorAll('.dcacn-place .dcacn-losslab-round').length === 6", timeout=WAIT
+    )  # each has settled: picture and living widget
     places = page.locator(".dcacn-place > .dcacn")
     appears(places.nth(0).locator("output"), "0.565")
     return places.nth(0), places.nth(1)
@@ -123,9 +127,15 @@ def mouse_on_the_circle(page, root):
     drag(page, a2, x - 150 * math.cos(math.radians(10)), y + 150 * math.sin(math.radians(10)))
     becomes(page, "w.state.angles[3]", lambda angle: abs(angle - 190) < 1)
     after = ask(page, "w.losses")
-    assert after["coupled"] > before["coupled"] + 0.2 and after["decoupled"] > before["decoupled"] + 0.2  # the views of A are now far apart
+    assert (
+        after["coupled"] > before["coupled"] + 0.2 and after["decoupled"] > before["decoupled"] + 0.2
+    )  # the views of A are now far apart
     reads(page, root)
-    assert picture(stage) != old and a2.get_attribute("aria-valuenow") == "190" and a2.get_attribute("aria-valuetext") == "190°"
+    assert (
+        picture(stage) != old
+        and a2.get_attribute("aria-valuenow") == "190"
+        and a2.get_attribute("aria-valuetext") == "190°"
+    )
     left, top = centre(a2)
     assert math.hypot(left - x, top - y) == pytest.approx(0.36 * box["width"], abs=2)  # it stays on the circle
     assert ask(page, "w.state.angles[:3]") == [10, 165, 255]
@@ -138,7 +148,9 @@ def finger_on_the_circle(page, root):
     c1 = root.get_by_role("slider", name="C1: image C, view 1")
     x, y = centre(c1)
     session = page.context.new_cdp_session(page)
-    send = lambda kind, *points: session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": a, "y": b} for a, b in points]})
+    send = lambda kind, *points: session.send(
+        "Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": a, "y": b} for a, b in points]}
+    )
     send("touchStart", (x, y))
     for part in range(1, 6):
         send("touchMove", (x + 12 * part, y + 3 * part))
@@ -168,7 +180,9 @@ def keyboard_on_the_circle(page, root):
         page.keyboard.press("ArrowLeft")
     becomes(page, "w.state.temperature", 0.47)
     reads(page, root)
-    controls = root.locator("input, select, button").evaluate_all("all => all.map(e => e.getAttribute('aria-label') || e.textContent.trim() || e.closest('label')?.textContent)")
+    controls = root.locator("input, select, button").evaluate_all(
+        "all => all.map(e => e.getAttribute('aria-label') || e.textContent.trim() || e.closest('label')?.textContent)"
+    )
     assert all(controls) and len(controls) > 30
 
 
@@ -223,7 +237,11 @@ def keyboard_in_the_triangle(page, root):
     root.get_by_label("with balance").check()
     becomes(page, "[w.state.axis, w.state.balance]", ["cluster", True])
     appears(root, "Arrows: columns (clusters), decoupled, with balance")
-    page.wait_for_function("([old]) => [...document.querySelectorAll('.dcacn-losslab-stage canvas')][1].toDataURL() !== old", arg=[rows], timeout=WAIT)
+    page.wait_for_function(
+        "([old]) => [...document.querySelectorAll('.dcacn-losslab-stage canvas')][1].toDataURL() !== old",
+        arg=[rows],
+        timeout=WAIT,
+    )
     before = ask(page, "w.losses")
     root.get_by_role("button", name="Downhill", exact=True).click()
     becomes(page, "w.losses['cluster_decoupled']", lambda value: value < before["cluster_decoupled"] - 0.05)
@@ -232,7 +250,11 @@ def keyboard_in_the_triangle(page, root):
 def examples(page, root):
     "The buttons make the examples, the table has the figures of the text, and a corner has no arrows."
     large = root.locator("table").filter(has_text="250")
-    for name, figures in {"Balanced, one-hot": ("1.890", "0.000", "5.364"), "Uniform": ("2.890", "0.000", "6.211"), "Collapsed, 1 % left": ("1.958", "2.231", "6.211")}.items():
+    for name, figures in {
+        "Balanced, one-hot": ("1.890", "0.000", "5.364"),
+        "Uniform": ("2.890", "0.000", "6.211"),
+        "Collapsed, 1 % left": ("1.958", "2.231", "6.211"),
+    }.items():
         root.get_by_role("button", name=name, exact=True).click()
         row = large.locator("tbody tr").filter(has_text=name)
         appears(row, "▸")
@@ -248,7 +270,10 @@ def examples(page, root):
 def looks(page, root, artifacts):
     "Narrow and dark, both pages: nothing sticks out, and the ink is light."
     page.evaluate("() => { document.querySelectorAll('.dcacn-place')[0].style.width = '400px'; }")
-    page.wait_for_function("() => [...document.querySelector('.dcacn-place').querySelectorAll('.dcacn-losslab-stage')].every(e => e.getBoundingClientRect().width <= 400)", timeout=WAIT)
+    page.wait_for_function(
+        "() => [...document.querySelector('.dcacn-place').querySelectorAll('.dcacn-losslab-stage')].every(e => e.getBoundingClientRect().width <= 400)",
+        timeout=WAIT,
+    )
     for name, button in {"assignments": "Six images, three clusters", "points": "Six points on a circle"}.items():
         root.get_by_role("button", name=button).click()
         becomes(page, "w.state.page", name)
@@ -271,7 +296,9 @@ def in_chinese(page, root, artifacts):
     for button in ("圆上的六个点", "六幅图像，三个簇"):
         root.get_by_role("button", name=button).click()
         page.wait_for_timeout(300)
-        words = root.evaluate("root => [...root.querySelectorAll('button, caption, th, span, p')].filter(e => !e.children.length && /[a-z]{4}/.test(e.textContent.replace(/InfoNCE|softmax|logit|Shift/g, ''))).map(e => e.textContent)")
+        words = root.evaluate(
+            "root => [...root.querySelectorAll('button, caption, th, span, p')].filter(e => !e.children.length && /[a-z]{4}/.test(e.textContent.replace(/InfoNCE|softmax|logit|Shift/g, ''))).map(e => e.textContent)"
+        )
         assert words == []
         look(page, artifacts, root, f"chinese-{'points' if button.startswith('圆') else 'assignments'}")
     browser.run_python(page, "v.show(temperature=0.2, example='uniform'); v.lang = 'en'")
@@ -287,8 +314,13 @@ def what_stays(lab, page, root, artifacts):
     becomes(page, "[w.state.page, w.state.angles[3]]", ["points", 80])
     browser.run_python(page, "w.show(temperature=0.25)")
     root.get_by_role("button", name="Keep this picture").click()
-    page.wait_for_function("() => window.testPanel.content.widgets[1].model.outputs.toJSON().some(o => JSON.stringify(o.data).includes('temperature 0.25'))", timeout=WAIT)
-    page.wait_for_function("() => document.querySelector('.dcacn-place .dcacn-losslab-round')", timeout=WAIT)  # and it is still alive
+    page.wait_for_function(
+        "() => window.testPanel.content.widgets[1].model.outputs.toJSON().some(o => JSON.stringify(o.data).includes('temperature 0.25'))",
+        timeout=WAIT,
+    )
+    page.wait_for_function(
+        "() => document.querySelector('.dcacn-place .dcacn-losslab-round')", timeout=WAIT
+    )  # and it is still alive
     appears(page.locator(".dcacn-place > .dcacn").first.locator(".dcacn-summary"), "temperature 0.25")
     browser.save(page)
     page.evaluate("() => window.testPanel.sessionContext.shutdown()")

@@ -1,17 +1,17 @@
-"EmbeddingView as a reader meets it: a real JupyterLab, pointer and keys, both themes, Chinese, a narrow page, and what is left afterwards."
+"MapViewer as a reader meets it: a real JupyterLab, pointer and keys, both themes, Chinese, a narrow page, and what is left afterwards."
+
 import re
 
+import browser
 import numpy as np
 import pytest
-
-import browser
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 WAIT = 60_000  # milliseconds: the machine may be busy
 RUN = """
 import numpy as np
-from dcacn_nb.events import RunFinished, RunStarted, SnapshotTaken
-from dcacn_nb.widgets.embedding_view import EmbeddingView
+from dcacn_nb.core.events import RunFinished, RunStarted, SnapshotTaken
+from dcacn_nb.widgets.map import MapViewer
 
 N = 90
 draw, cluster = np.random.default_rng(0), np.arange(N) % 3
@@ -23,7 +23,7 @@ def snapshot(epoch):
     arrays = {"h": (cloud + 2 * epoch * spots[cluster]).astype(np.float32), "p": (0.05 + 0.85 * np.eye(3)[cluster]).astype(np.float32)}
     return SnapshotTaken(epoch, epoch, 1000 + np.arange(N), arrays | ({"images": images} if epoch == 0 else {}))
 
-view = EmbeddingView(labels=np.arange(2000) % 2, class_names=["<b>cat</b>", "dog"])
+view = MapViewer(labels=np.arange(2000) % 2, class_names=["<b>cat</b>", "dog"])
 view(RunStarted("dcacn", {}, {}, N, 30, 10))
 for epoch in range(3):
     view(snapshot(epoch))
@@ -61,7 +61,7 @@ def shown(lab, chromium):
 
 def the_map(page):
     "The canvas, in sight and at rest."
-    canvas = page.locator("canvas[data-embedding]").first
+    canvas = page.locator("canvas[data-map]").first
     canvas.scroll_into_view_if_needed()
     canvas.evaluate(AT_REST)
     return canvas
@@ -92,8 +92,12 @@ def test_pointer(shown, artifacts):
     words = tip.inner_text()
     index = int(re.search(r"image (\d+)", words).group(1))
     assert re.search(r"cluster 0\b", words) and "confidence 0.90" in words and (index - 1000) % 3 == 0
-    assert ("class: <b>cat</b>" if index % 2 == 0 else "class: dog") in words and shown.locator(".dcacn-tip b").count() == 0
-    red, green, blue = tip.locator("canvas").evaluate("node => [...node.getContext('2d').getImageData(48, 48, 1, 1).data].slice(0, 3)")
+    assert ("class: <b>cat</b>" if index % 2 == 0 else "class: dog") in words and shown.locator(
+        ".dcacn-tip b"
+    ).count() == 0
+    red, green, blue = tip.locator("canvas").evaluate(
+        "node => [...node.getContext('2d').getImageData(48, 48, 1, 1).data].slice(0, 3)"
+    )
     assert (red, green, blue) == (250, 40, 40)
     shown.screenshot(path=str(artifacts / "embedding-hover.png"))
     box = canvas.bounding_box()
@@ -135,9 +139,21 @@ def test_lasso_move_and_zoom(shown):
     drag(shown, (left, top), (right, top), (right, bottom), (left, bottom))
     summary(shown, "; 90 images selected.")
     drag(shown, (left, top), (right, top), (left, bottom), (left, top + 9))  # a triangle: a part of them
-    shown.wait_for_function("node => !node.textContent.includes('; 90 images')", arg=shown.locator(".dcacn-summary").element_handle(), timeout=WAIT)
+    shown.wait_for_function(
+        "node => !node.textContent.includes('; 90 images')",
+        arg=shown.locator(".dcacn-summary").element_handle(),
+        timeout=WAIT,
+    )
     browser.run_python(shown, "assert 0 < len(view.selected) < 90")
-    drag(shown, (left, top), (left, bottom), (right, bottom), (right, bottom - 4), (left + 4, bottom - 4), (left + 4, top))  # an L along two edges, whose box is the whole map
+    drag(
+        shown,
+        (left, top),
+        (left, bottom),
+        (right, bottom),
+        (right, bottom - 4),
+        (left + 4, bottom - 4),
+        (left + 4, top),
+    )  # an L along two edges, whose box is the whole map
     summary(shown, "coloured by 3 clusters.")
     mode.select_option("move")
     browser.run_python(shown, "view.selection = []")
@@ -152,7 +168,9 @@ def test_lasso_move_and_zoom(shown):
     assert canvas.evaluate(AT_REST) == whole  # no point is near
     shown.keyboard.down("Control")
     shown.mouse.wheel(0, -300)
-    shown.wait_for_function("([node, before]) => node.toDataURL() !== before", arg=[canvas.element_handle(), whole], timeout=WAIT)
+    shown.wait_for_function(
+        "([node, before]) => node.toDataURL() !== before", arg=[canvas.element_handle(), whole], timeout=WAIT
+    )
     shown.keyboard.up("Control")
     shown.get_by_role("button", name="Reset view").click()
     assert canvas.evaluate(AT_REST) == whole
@@ -167,7 +185,9 @@ def test_keys(shown):
     spoken.filter(has_text=re.compile(r"cluster \d, class: .*, confidence 0.90, image 10\d\d")).wait_for(timeout=WAIT)
     first = spoken.inner_text()
     shown.keyboard.press("ArrowRight")
-    shown.wait_for_function("([node, before]) => node.textContent !== before", arg=[spoken.element_handle(), first], timeout=WAIT)
+    shown.wait_for_function(
+        "([node, before]) => node.textContent !== before", arg=[spoken.element_handle(), first], timeout=WAIT
+    )
     shown.keyboard.press("Enter")
     summary(shown, "; 1 image selected.")
     for _ in range(60):
@@ -225,7 +245,9 @@ def test_reduced_motion_and_a_helper_that_fails(shown):
     shown.emulate_media(reduced_motion="reduce")
     newest = canvas.evaluate(AT_REST)
     scrubber.fill("0")
-    first = canvas.evaluate("node => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(node.toDataURL()))))")
+    first = canvas.evaluate(
+        "node => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(node.toDataURL()))))"
+    )
     assert first == canvas.evaluate(AT_REST) != newest
     shown.get_by_role("button", name="Play").click()
     shown.get_by_role("button", name="Pause").wait_for(timeout=WAIT)
@@ -256,7 +278,9 @@ def test_dark_chinese_and_narrow(shown, artifacts):
     summary(shown, "90 张图像的 t-SNE")
     shown.locator(".dcacn-legend button").nth(2).wait_for(timeout=WAIT)
     the_map(shown)
-    words = shown.locator(".dcacn").first.evaluate("""node => [...node.querySelectorAll('button, select, input, canvas, option')].map(part => part.getAttribute('aria-label') ?? part.textContent).join(' ')""")
+    words = shown.locator(".dcacn").first.evaluate(
+        """node => [...node.querySelectorAll('button, select, input, canvas, option')].map(part => part.getAttribute('aria-label') ?? part.textContent).join(' ')"""
+    )
     assert not re.findall(r"(?<![\w-])[A-Za-z]{4,}", re.sub("Shift|t-SNE|PCA|Esc", "", words)), words
     shown.screenshot(path=str(artifacts / "embedding-zh.png"))
     browser.change_theme(shown, "Light")
@@ -264,7 +288,9 @@ def test_dark_chinese_and_narrow(shown, artifacts):
     summary(shown, "t-SNE of 90")
     section = shown.locator(".dcacn").first
     section.evaluate("node => { node.parentElement.style.width = '400px'; }")
-    shown.wait_for_function("node => node.clientWidth > 300 && node.clientWidth <= 400", arg=the_map(shown).element_handle(), timeout=WAIT)
+    shown.wait_for_function(
+        "node => node.clientWidth > 300 && node.clientWidth <= 400", arg=the_map(shown).element_handle(), timeout=WAIT
+    )
     the_map(shown)
     assert section.evaluate("node => node.scrollWidth <= 400")
     section.screenshot(path=str(artifacts / "embedding-narrow.png"))
@@ -292,7 +318,9 @@ def test_a_running_film_and_what_is_left(lab, shown, artifacts):
     last.wait_for(timeout=WAIT)
     assert last.is_visible() and "epoch 4 (snapshot 5 of 5)" in last.inner_text()
     shown.screenshot(path=str(artifacts / "embedding-last.png"))
-    pixels = last.locator("img").evaluate("""async node => { await node.decode(); const canvas = document.createElement('canvas'); canvas.width = node.naturalWidth; canvas.height = node.naturalHeight;
+    pixels = last.locator(
+        "img"
+    ).evaluate("""async node => { await node.decode(); const canvas = document.createElement('canvas'); canvas.width = node.naturalWidth; canvas.height = node.naturalHeight;
       const context = canvas.getContext('2d'); context.drawImage(node, 0, 0); return [...context.getImageData(0, 0, canvas.width, canvas.height).data]; }""")
     colours = np.array(pixels).reshape(-1, 4)[:, :3]
     for wanted in ((0, 114, 178), (230, 159, 0), (0, 158, 115)):  # the three clusters

@@ -1,4 +1,5 @@
 "Every method on the same spine; grids that are shared, killed and gone on with; and the worked example of CONTRIBUTING.md."
+
 import json
 import re
 import signal
@@ -11,22 +12,45 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from project import ROOT
 from typer.testing import CliRunner
 
-from dcacn_nb import baselines, cli
-from dcacn_nb.compare import collect, failures
-from dcacn_nb.config import preset
-from dcacn_nb.data import load_images
-from dcacn_nb.events import RunFinished, RunStarted
-from dcacn_nb.figures import plot_curves, plot_health
-from dcacn_nb.run_folder import read_about
-from dcacn_nb.runlog import read_events
-from dcacn_nb.train import encode, find_method, fit, load_run, method_names
-from project import ROOT
+from dcacn_nb import baselines
+from dcacn_nb.baselines import find_method, method_names
+from dcacn_nb.cli import app as cli
+from dcacn_nb.compare.grid import collect, failures
+from dcacn_nb.core.events import RunFinished, RunStarted
+from dcacn_nb.data.image_set import load_images
+from dcacn_nb.fitting import fit
+from dcacn_nb.method.config import preset
+from dcacn_nb.method.step import encode
+from dcacn_nb.report.figures import plot_curves, plot_health
+from dcacn_nb.runs.folder import load_run, read_about
+from dcacn_nb.runs.log import read_events
 
 METHODS = method_names()
-GRID = ["compare", "digits", "--limit", "120", "--set", "width=2", "--set", "n_local=1", "--set", "projection_dim=4", "--set", "batch_size=40", "--set", "snapshot_every=0",
-        "--set", "warmup_epochs=0", "--set", "log_every=1", "--set", "device=cpu"]
+GRID = [
+    "compare",
+    "digits",
+    "--limit",
+    "120",
+    "--set",
+    "width=2",
+    "--set",
+    "n_local=1",
+    "--set",
+    "projection_dim=4",
+    "--set",
+    "batch_size=40",
+    "--set",
+    "snapshot_every=0",
+    "--set",
+    "warmup_epochs=0",
+    "--set",
+    "log_every=1",
+    "--set",
+    "device=cpu",
+]
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +60,26 @@ def digits():
 
 def tiny(digits, **changes):
     "Settings of a run that takes a moment."
-    return preset("default", digits, 10, **({"epochs": 4, "width": 2, "n_local": 1, "projection_dim": 4, "batch_size": 50, "snapshot_every": 2, "snapshot_size": 40, "eval_every": 1,
-                                             "warmup_epochs": 0.0, "device": "cpu"} | changes))
+    return preset(
+        "default",
+        digits,
+        10,
+        **(
+            {
+                "epochs": 4,
+                "width": 2,
+                "n_local": 1,
+                "projection_dim": 4,
+                "batch_size": 50,
+                "snapshot_every": 2,
+                "snapshot_size": 40,
+                "eval_every": 1,
+                "warmup_epochs": 0.0,
+                "device": "cpu",
+            }
+            | changes
+        ),
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -69,7 +111,12 @@ def test_a_method_leaves_what_dcacn_leaves(name, digits, tmp_path):
     p = run.probabilities
     assert p.shape == (150, 10) and torch.allclose(p.sum(1), torch.ones(150), atol=1e-4)
     events = read_events(tmp_path / "run")
-    assert isinstance(events[0], RunStarted) and events[0].method == name and isinstance(events[-1], RunFinished) and events[-1].reason == "completed"
+    assert (
+        isinstance(events[0], RunStarted)
+        and events[0].method == name
+        and isinstance(events[-1], RunFinished)
+        and events[-1].reason == "completed"
+    )
     model, config = load_run(tmp_path / "run")
     assert config == run.config and torch.equal(encode(model, digits.images, config), p)
     assert read_about(tmp_path / "run")["options"] == json.loads(json.dumps(method.options))
@@ -84,11 +131,21 @@ def test_a_method_stopped_anywhere_goes_on_to_the_same_bits(name, digits, tmp_pa
     config = tiny(digits, log_every=1)
     whole = fit(digits, config, run_dir=tmp_path / "whole", method=find_method(name))
     for life in range(40):
+
         def stop(event, last=[None]):
             step = getattr(event, "step", 0)
             if type(event).__name__ == "StepDone" and step == 3 * (life + 1):
                 run.stop()
-        run = fit(digits, config, run_dir=tmp_path / "lives", resume=True, observers=[stop], start=False, method=find_method(name))
+
+        run = fit(
+            digits,
+            config,
+            run_dir=tmp_path / "lives",
+            resume=True,
+            observers=[stop],
+            start=False,
+            method=find_method(name),
+        )
         run.drive()
         if run.status == "completed":
             break
@@ -99,18 +156,28 @@ def test_a_method_stopped_anywhere_goes_on_to_the_same_bits(name, digits, tmp_pa
 
 
 def test_options_are_remembered_and_compared(digits, tmp_path):
-    run = fit(digits, tiny(digits, epochs=1), run_dir=tmp_path / "run", method=find_method("iic", heads=2, overclusters=15))
+    run = fit(
+        digits, tiny(digits, epochs=1), run_dir=tmp_path / "run", method=find_method("iic", heads=2, overclusters=15)
+    )
     model, config = load_run(tmp_path / "run")
     assert torch.equal(encode(model, digits.images, config), run.probabilities)
     with pytest.raises(ValueError, match="options: .*'heads': 2.* in the run, .*'heads': 3.* now"):
-        fit(digits, tiny(digits, epochs=1), run_dir=tmp_path / "run", resume=True, method=find_method("iic", heads=3, overclusters=15))
+        fit(
+            digits,
+            tiny(digits, epochs=1),
+            run_dir=tmp_path / "run",
+            resume=True,
+            method=find_method("iic", heads=3, overclusters=15),
+        )
 
 
 # --- grids --------------------------------------------------------------------------------------------------------
 def started(*args):
     "A `dcacn` of its own process, without pictures there too."
     code = "from dcacn_nb import run; run.write_report = lambda folder: None; from dcacn_nb.cli import main; main()"
-    return subprocess.Popen([sys.executable, "-c", code, *map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
 
 
 @pytest.mark.slow
@@ -154,7 +221,7 @@ def test_a_killed_grid_goes_on(tmp_path):
 def test_the_example_of_contributing_is_a_method(tmp_path, monkeypatch):
     "Its cells, exported as nbdev would, are found by name, compared, reported and resumed, with no change elsewhere."
     text = (ROOT / "CONTRIBUTING.md").read_text()
-    section = text[text.index("## Add a method"):]
+    section = text[text.index("## Add a method") :]
     code = re.search(r"```python\n(.*?)```", section, re.DOTALL).group(1)
     name = re.search(r"#\| default_exp baselines\.(\w+)", code).group(1)
     folder = tmp_path / "more"
@@ -163,10 +230,27 @@ def test_the_example_of_contributing_is_a_method(tmp_path, monkeypatch):
     monkeypatch.setattr(baselines, "__path__", [*baselines.__path__, str(folder)])
     monkeypatch.delitem(sys.modules, f"dcacn_nb.baselines.{name}", raising=False)
     assert name in method_names() and name not in METHODS
-    result = CliRunner().invoke(cli.app, [*GRID, "--set", "epochs=3", "--methods", f"{name},dcacn", "--seeds", "0-1", "--folder", str(tmp_path / "grid")])
+    result = CliRunner().invoke(
+        cli.app,
+        [
+            *GRID,
+            "--set",
+            "epochs=3",
+            "--methods",
+            f"{name},dcacn",
+            "--seeds",
+            "0-1",
+            "--folder",
+            str(tmp_path / "grid"),
+        ],
+    )
     assert result.exit_code == 0, result.output
     table = collect(tmp_path / "grid")
-    assert sorted(set(table.method)) == ["dcacn", name] and np.isfinite(table.acc).all() and failures(tmp_path / "grid") == {}
+    assert (
+        sorted(set(table.method)) == ["dcacn", name]
+        and np.isfinite(table.acc).all()
+        and failures(tmp_path / "grid") == {}
+    )
     digits = load_images("digits", limit=120)
     where = tmp_path / "grid" / name / "default" / "seed-0"
     run = fit(digits, replace(load_run(where)[1]), run_dir=where, resume=True, method=find_method(name))

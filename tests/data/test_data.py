@@ -1,4 +1,5 @@
 "Image sets: every kind of source, every bad input, the cache of decoded folders, and the way batches leave."
+
 import gzip
 import json
 import logging
@@ -18,8 +19,9 @@ from PIL import Image
 from torchvision import datasets as tv
 from torchvision.transforms import v2
 
-from dcacn_nb import data, folders, sources
-from dcacn_nb.data import ImageSet, batches, fetch, from_arrays, load_images, to_storage
+from dcacn_nb.data import folders, sources
+from dcacn_nb.data import image_set as data
+from dcacn_nb.data.image_set import ImageSet, batches, fetch, from_arrays, load_images, to_storage
 
 FASHION = Path("/usr/share/datasets/fashion-mnist")
 
@@ -54,25 +56,50 @@ def load(source, **options):
 
 # ---------------------------------------------------------------- arrays
 
-@pytest.mark.parametrize("shape, expected", [((5, 8, 9), (5, 1, 8, 9)), ((5, 8, 9, 3), (5, 3, 8, 9)), ((5, 3, 8, 9), (5, 3, 8, 9)),
-                                             ((5, 8, 9, 1), (5, 1, 8, 9)), ((1, 8, 9), (1, 1, 8, 9))])
+
+@pytest.mark.parametrize(
+    "shape, expected",
+    [
+        ((5, 8, 9), (5, 1, 8, 9)),
+        ((5, 8, 9, 3), (5, 3, 8, 9)),
+        ((5, 3, 8, 9), (5, 3, 8, 9)),
+        ((5, 8, 9, 1), (5, 1, 8, 9)),
+        ((1, 8, 9), (1, 1, 8, 9)),
+    ],
+)
 @pytest.mark.parametrize("kind", ["uint8", "float32", "float64", "tensor", "half"])
 def test_arrays_keep_their_pixels(shape, expected, kind):
     pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-    given = {"uint8": pixels, "tensor": torch.from_numpy(pixels), "half": torch.from_numpy(pixels / np.float32(255)).half()}.get(kind)
+    given = {
+        "uint8": pixels,
+        "tensor": torch.from_numpy(pixels),
+        "half": torch.from_numpy(pixels / np.float32(255)).half(),
+    }.get(kind)
     images = load(pixels.astype(kind) / 255 if given is None else given).images
     assert images.shape == expected and images.dtype == torch.uint8
     wanted = pixels.reshape(expected) if len(shape) == 3 or shape[1] == 3 else pixels.transpose(0, 3, 1, 2)
     np.testing.assert_array_equal(images.numpy(), wanted)
 
 
-@pytest.mark.parametrize("bad, words", [
-    (np.full((2, 8, 8), np.nan), "nan"), (np.full((2, 8, 8), 1.5), "max 1.5"), (np.full((2, 8, 8), -0.1), "min -0.1"),
-    (np.zeros((2, 8, 8), np.int64), "int64"), (np.zeros((2, 8, 8), bool), "bool"), (np.zeros((2, 8, 8), complex), "complex"),
-    (np.zeros((2, 8), np.uint8), r"\(2, 8\)"), (np.zeros((0, 8, 8), np.uint8), "not empty"), (np.zeros((2, 8, 8, 4), np.uint8), "alpha"),
-    (np.zeros((8, 8, 3), np.uint8), "ambiguous"), (np.zeros((3, 8, 8), np.uint8), "ambiguous"), (np.zeros((2, 3, 8, 3), np.uint8), "ambiguous"),
-    (np.zeros((2, 1, 8, 3), np.uint8), "ambiguous"), (np.zeros((2, 5, 8, 8), np.uint8), "1 or 3 channels"),
-])
+@pytest.mark.parametrize(
+    "bad, words",
+    [
+        (np.full((2, 8, 8), np.nan), "nan"),
+        (np.full((2, 8, 8), 1.5), "max 1.5"),
+        (np.full((2, 8, 8), -0.1), "min -0.1"),
+        (np.zeros((2, 8, 8), np.int64), "int64"),
+        (np.zeros((2, 8, 8), bool), "bool"),
+        (np.zeros((2, 8, 8), complex), "complex"),
+        (np.zeros((2, 8), np.uint8), r"\(2, 8\)"),
+        (np.zeros((0, 8, 8), np.uint8), "not empty"),
+        (np.zeros((2, 8, 8, 4), np.uint8), "alpha"),
+        (np.zeros((8, 8, 3), np.uint8), "ambiguous"),
+        (np.zeros((3, 8, 8), np.uint8), "ambiguous"),
+        (np.zeros((2, 3, 8, 3), np.uint8), "ambiguous"),
+        (np.zeros((2, 1, 8, 3), np.uint8), "ambiguous"),
+        (np.zeros((2, 5, 8, 8), np.uint8), "1 or 3 channels"),
+    ],
+)
 def test_bad_arrays_are_refused_by_name(bad, words):
     with pytest.raises(ValueError, match=words):
         load(bad)
@@ -88,7 +115,12 @@ def test_awkward_memory_is_read_without_a_warning(tmp_path, recwarn):
     pixels = noise(8, 8, 1)[None].repeat(4, 0)
     pixels[2] = 7
     np.save(tmp_path / "x.npy", pixels)
-    for given in (pixels[::-1], np.load(tmp_path / "x.npy", mmap_mode="r"), (pixels / 255).astype(">f4"), pixels[:, ::-1, ::2]):
+    for given in (
+        pixels[::-1],
+        np.load(tmp_path / "x.npy", mmap_mode="r"),
+        (pixels / 255).astype(">f4"),
+        pixels[:, ::-1, ::2],
+    ):
         wanted = np.rint(np.asarray(given, np.float64) * 255) if given.dtype.kind == "f" else given
         np.testing.assert_array_equal(load(given).images[:, 0].numpy(), wanted)
     assert not recwarn.list
@@ -96,17 +128,25 @@ def test_awkward_memory_is_read_without_a_warning(tmp_path, recwarn):
 
 # ---------------------------------------------------------------- ImageSet
 
+
 def test_labels_are_checked():
     images = np.zeros((4, 8, 8), np.uint8)
     assert from_arrays(images, [0, 1, 1, 0]).labels.dtype == np.int64
-    for labels, words in [([0, 1], r"got shape \(2,\)"), ([0.0, 1, 1, 0], "float64"), (list("abba"), "return_inverse"), ([[0, 1, 1, 0]], r"\(1, 4\)")]:
+    for labels, words in [
+        ([0, 1], r"got shape \(2,\)"),
+        ([0.0, 1, 1, 0], "float64"),
+        (list("abba"), "return_inverse"),
+        ([[0, 1, 1, 0]], r"\(1, 4\)"),
+    ]:
         with pytest.raises(ValueError, match=words):
             from_arrays(images, labels)
     with pytest.raises(ValueError, match="class_names"):
         from_arrays(images, [0, 1, 2, 0], ["a", "b"])
 
 
-@pytest.mark.parametrize("brightest, remarked", [(0, False), (1, True), (16, True), (31, True), (32, False), (255, False)])
+@pytest.mark.parametrize(
+    "brightest, remarked", [(0, False), (1, True), (16, True), (31, True), (32, False), (255, False)]
+)
 def test_bytes_that_are_nearly_black_are_remarked(caplog, brightest, remarked):
     images = np.zeros((3000, 2, 4), np.uint8)
     images[::3] = brightest
@@ -115,8 +155,12 @@ def test_bytes_that_are_nearly_black_are_remarked(caplog, brightest, remarked):
 
 
 def test_image_sets_check_their_images():
-    for bad, words in [(np.zeros((2, 3, 4, 4), np.uint8), "ndarray"), (torch.zeros(2, 3, 4, 4), "float32"),
-                       (torch.zeros(2, 2, 4, 4, dtype=torch.uint8), "C 1 or 3"), (torch.zeros(0, 3, 4, 4, dtype=torch.uint8), "empty")]:
+    for bad, words in [
+        (np.zeros((2, 3, 4, 4), np.uint8), "ndarray"),
+        (torch.zeros(2, 3, 4, 4), "float32"),
+        (torch.zeros(2, 2, 4, 4, dtype=torch.uint8), "C 1 or 3"),
+        (torch.zeros(0, 3, 4, 4, dtype=torch.uint8), "empty"),
+    ]:
         with pytest.raises(ValueError, match=words):
             ImageSet(bad)
     with pytest.raises(ValueError, match="paths"):
@@ -127,10 +171,21 @@ def test_subset_keeps_rows_together():
     digits = load("digits")
     chosen = digits.subset([5, 2, 9])
     np.testing.assert_array_equal(chosen.labels, digits.labels[[5, 2, 9]])
-    assert torch.equal(chosen.images, digits.images[[5, 2, 9]]) and chosen.protocol["count"] == 3 and digits.protocol["count"] == 1797
+    assert (
+        torch.equal(chosen.images, digits.images[[5, 2, 9]])
+        and chosen.protocol["count"] == 3
+        and digits.protocol["count"] == 1797
+    )
     mask = digits.labels == 3
     assert (digits.subset(mask).labels == 3).all() and len(digits.subset(mask)) == mask.sum()
-    for bad, error in [([1797], IndexError), ([-1], IndexError), ([], ValueError), ([0.5], ValueError), ([[1]], ValueError), ([True], ValueError)]:
+    for bad, error in [
+        ([1797], IndexError),
+        ([-1], IndexError),
+        ([], ValueError),
+        ([0.5], ValueError),
+        ([[1]], ValueError),
+        ([True], ValueError),
+    ]:
         with pytest.raises(error, match="indices"):
             digits.subset(bad)
 
@@ -145,6 +200,7 @@ def test_repr_escapes_names_and_stays_small():
 
 def test_digits_are_scaled_exactly():
     from sklearn.datasets import load_digits
+
     digits, raw = load("digits"), load_digits()
     assert digits.images.shape == (1797, 1, 8, 8) and digits.images.max() == 255
     np.testing.assert_array_equal(digits.images[:, 0].numpy(), np.rint(raw.images * 255 / 16))
@@ -182,6 +238,7 @@ def test_resizing_a_set_agrees_with_torchvision():
 
 # ---------------------------------------------------------------- folders
 
+
 def test_class_folders_give_labels(tmp_path):
     root = class_tree(tmp_path / "insects", ("bee", "ant", "wasp"))
     for junk in [".DS_Store", "__MACOSX/bee/._0.png", "ant/notes.txt", "ant/.hidden.png", ".git/x.png"]:
@@ -201,7 +258,9 @@ def test_flat_single_and_empty_subfolders(tmp_path, caplog):
     single = class_tree(tmp_path / "single", ("only",))
     (single / "empty").mkdir()
     images = load(single)
-    assert images.labels is None and "one class is no grouping" in caplog.text and "empty" in images.protocol["notes"][0]
+    assert (
+        images.labels is None and "one class is no grouping" in caplog.text and "empty" in images.protocol["notes"][0]
+    )
     two = class_tree(tmp_path / "two")
     (two / "cicada").mkdir()
     assert load(two).class_names == ["ant", "bee"] and "left out: cicada" in load(two).protocol["notes"][0]
@@ -214,8 +273,15 @@ def test_bad_folders_say_what_was_found(tmp_path):
     mixed = class_tree(tmp_path / "mixed")
     save(mixed / "loose.png", noise(8, 8))
     splits = class_tree(tmp_path / "splits", ("train", "test"))
-    for source, words in [("empty", "no files"), ("texts", "1 .txt"), ("mixed", "loose.png"), ("splits", "splits, not classes"),
-                          ("texts/a.txt", "is a file"), ("emtpy", "did you mean 'empty'"), ("cifar-10", "did you mean 'cifar10'")]:
+    for source, words in [
+        ("empty", "no files"),
+        ("texts", "1 .txt"),
+        ("mixed", "loose.png"),
+        ("splits", "splits, not classes"),
+        ("texts/a.txt", "is a file"),
+        ("emtpy", "did you mean 'empty'"),
+        ("cifar-10", "did you mean 'cifar10'"),
+    ]:
         with pytest.raises(ValueError, match=words):
             load(str(tmp_path / source))
     with pytest.raises(ValueError, match="fashion_mnist"):
@@ -242,12 +308,16 @@ def test_unreadable_files_raise_or_are_skipped(tmp_path, caplog, content):
     root = class_tree(tmp_path / "x", each=3)
     whole = save(tmp_path / "whole.png", noise(8, 8)).read_bytes()
     bad = root / "ant" / "1.png"
-    bad.write_bytes(whole[:len(whole) // 2] if content == "truncated" else content)
+    bad.write_bytes(whole[: len(whole) // 2] if content == "truncated" else content)
     with pytest.raises(ValueError, match="1.png.*on_error='skip'"):
         load(root)
     for cached in (False, True):
         images = load(root, on_error="skip")
-        assert list(images.protocol["skipped"]) == ["ant/1.png"] and images.labels.tolist() == [0, 0, 1, 1, 1] and "ant/1.png" in caplog.text
+        assert (
+            list(images.protocol["skipped"]) == ["ant/1.png"]
+            and images.labels.tolist() == [0, 0, 1, 1, 1]
+            and "ant/1.png" in caplog.text
+        )
         for path, pixels in zip(images.paths, images.images):
             np.testing.assert_array_equal(np.asarray(Image.open(path)).transpose(2, 0, 1), pixels.numpy())
     with pytest.raises(ValueError, match="1.png"):  # also where the cache knows of it
@@ -267,12 +337,18 @@ def test_nothing_readable_is_an_error_even_when_skipping(tmp_path):
 
 def test_modes_become_8_bit_with_exact_values(tmp_path):
     root, grey = tmp_path / "modes", noise(8, 8, 1)
-    deep = (np.arange(64, dtype=np.uint16).reshape(8, 8) * 1040)
+    deep = np.arange(64, dtype=np.uint16).reshape(8, 8) * 1040
     alpha = np.array([[0, 255], [128, 255]], np.uint8).repeat(4, 0).repeat(4, 1)
-    cases = {"a_grey": (grey, grey), "b_16bit": (deep, np.rint(deep / 257.0)),
-             "c_bilevel": (None, (grey > 127) * 255), "d_grey_alpha": (np.dstack([grey, alpha]), np.rint(grey * (alpha / 255.0) + 255 - alpha))}
+    cases = {
+        "a_grey": (grey, grey),
+        "b_16bit": (deep, np.rint(deep / 257.0)),
+        "c_bilevel": (None, (grey > 127) * 255),
+        "d_grey_alpha": (np.dstack([grey, alpha]), np.rint(grey * (alpha / 255.0) + 255 - alpha)),
+    }
     for name, (pixels, _) in cases.items():
-        save(root / f"{name}.png", pixels) if pixels is not None else root.joinpath(f"{name}.png").write_bytes(_png(Image.fromarray(grey > 127)))
+        save(root / f"{name}.png", pixels) if pixels is not None else root.joinpath(f"{name}.png").write_bytes(
+            _png(Image.fromarray(grey > 127))
+        )
     palette = Image.fromarray(grey).convert("P")
     palette.save(root / "e_palette.png")
     images = load(root)
@@ -299,6 +375,7 @@ def test_modes_become_8_bit_with_exact_values(tmp_path):
 
 def _png(image):
     import io
+
     file = io.BytesIO()
     image.save(file, "png")
     return file.getvalue()
@@ -354,6 +431,7 @@ def test_limit_decodes_only_what_it_keeps(tmp_path, monkeypatch):
 
 # ---------------------------------------------------------------- the cache
 
+
 def test_cache_is_hit_and_notices_changes(tmp_path, own_cache, monkeypatch):
     root = class_tree(tmp_path / "x")
     first = load(root)
@@ -379,7 +457,7 @@ def test_cache_is_hit_and_notices_changes(tmp_path, own_cache, monkeypatch):
 def test_damaged_cache_entries_are_made_anew(tmp_path, own_cache, damage):
     root = class_tree(tmp_path / "x")
     wanted = load(root).images.clone()
-    array, = own_cache.glob("*.npy")
+    (array,) = own_cache.glob("*.npy")
     side = array.with_suffix(".json")
     if damage == "cut":
         array.write_bytes(array.read_bytes()[:300])
@@ -394,8 +472,8 @@ def test_damaged_cache_entries_are_made_anew(tmp_path, own_cache, damage):
 
 KILLED = """
 import os, sys
-from dcacn_nb import folders
-from dcacn_nb.data import load_images
+from dcacn_nb.data import folders
+from dcacn_nb.data.image_set import load_images
 true_read, seen = folders.read_image, []
 def dying(*args):
     seen.append(1)
@@ -409,9 +487,18 @@ load_images(sys.argv[1], progress=False)
 
 def test_killed_while_writing_leaves_no_half_cache(tmp_path, own_cache):
     root = class_tree(tmp_path / "x", each=8)
-    ended = subprocess.run([sys.executable, "-c", KILLED, str(root)], env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, timeout=120)
+    ended = subprocess.run(
+        [sys.executable, "-c", KILLED, str(root)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        timeout=120,
+    )
     assert ended.returncode == -9, ended.stderr
-    assert not list(own_cache.glob("*.npy")) and not list(own_cache.glob("*.json")) and len(list(own_cache.glob(".part-*"))) == 1
+    assert (
+        not list(own_cache.glob("*.npy"))
+        and not list(own_cache.glob("*.json"))
+        and len(list(own_cache.glob(".part-*"))) == 1
+    )
     for work in own_cache.glob(".part-*"):
         os.utime(work, (time.time() - 90000,) * 2)  # two days on, the rest is swept
     assert len(load(root)) == 16 and not list(own_cache.glob(".part-*"))
@@ -419,7 +506,10 @@ def test_killed_while_writing_leaves_no_half_cache(tmp_path, own_cache):
 
 def test_interrupted_while_writing_cleans_up(tmp_path, own_cache, monkeypatch):
     root = class_tree(tmp_path / "x")
-    def interrupted(*args): raise KeyboardInterrupt
+
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
     monkeypatch.setattr(folders, "read_image", interrupted)
     with pytest.raises(KeyboardInterrupt):
         load(root)
@@ -441,23 +531,135 @@ def test_unusable_cache_folder_says_what_to_do(tmp_path, monkeypatch):
 
 # ---------------------------------------------------------------- known sources
 
+
 def test_superclasses_are_complete():
     table = sources.superclass_of()
     assert len(table) == 100 and np.bincount(list(table.values())).tolist() == [5] * 20
-    published = [4, 1, 14, 8, 0, 6, 7, 7, 18, 3, 3, 14, 9, 18, 7, 11, 3, 9, 7, 11, 6, 11, 5, 10, 7, 6, 13, 15, 3, 15, 0, 11, 1, 10, 12, 14, 16, 9, 11, 5, 5, 19, 8,
-                 8, 15, 13, 14, 17, 18, 10, 16, 4, 17, 4, 2, 0, 17, 4, 18, 17, 10, 3, 2, 12, 12, 16, 12, 1, 9, 19, 2, 10, 0, 1, 16, 12, 9, 13, 15, 13, 16, 19, 2, 4,
-                 6, 19, 5, 5, 8, 19, 18, 1, 2, 15, 6, 0, 17, 8, 14, 13]  # coarse label of each fine label, as in the archive
+    published = [
+        4,
+        1,
+        14,
+        8,
+        0,
+        6,
+        7,
+        7,
+        18,
+        3,
+        3,
+        14,
+        9,
+        18,
+        7,
+        11,
+        3,
+        9,
+        7,
+        11,
+        6,
+        11,
+        5,
+        10,
+        7,
+        6,
+        13,
+        15,
+        3,
+        15,
+        0,
+        11,
+        1,
+        10,
+        12,
+        14,
+        16,
+        9,
+        11,
+        5,
+        5,
+        19,
+        8,
+        8,
+        15,
+        13,
+        14,
+        17,
+        18,
+        10,
+        16,
+        4,
+        17,
+        4,
+        2,
+        0,
+        17,
+        4,
+        18,
+        17,
+        10,
+        3,
+        2,
+        12,
+        12,
+        16,
+        12,
+        1,
+        9,
+        19,
+        2,
+        10,
+        0,
+        1,
+        16,
+        12,
+        9,
+        13,
+        15,
+        13,
+        16,
+        19,
+        2,
+        4,
+        6,
+        19,
+        5,
+        5,
+        8,
+        19,
+        18,
+        1,
+        2,
+        15,
+        6,
+        0,
+        17,
+        8,
+        14,
+        13,
+    ]  # coarse label of each fine label, as in the archive
     assert [table[name] for name in sorted(table)] == published
-    assert [row["name"] for row in data.known_sources()] == list(sources.SOURCES) and set(data.known_sources()[0]) == {"name", "images", "classes", "px", "licence", "how"}
+    assert [row["name"] for row in data.known_sources()] == list(sources.SOURCES) and set(data.known_sources()[0]) == {
+        "name",
+        "images",
+        "classes",
+        "px",
+        "licence",
+        "how",
+    }
     assert {name: len(sources.SYNSETS[name]) for name in sources.SYNSETS} == {"imagenet10": 10, "imagenet_dogs": 15}
 
 
 @pytest.mark.parametrize("source", ["fashion_mnist", "cifar10", "cifar100_20", "stl10"])
 def test_absent_files_say_how_to_get_them(tmp_path, source, monkeypatch):
-    with pytest.raises(FileNotFoundError, match=rf"load_images\('{source}', root=.*download=True.*By hand: fetch http") as caught:
+    with pytest.raises(
+        FileNotFoundError, match=rf"load_images\('{source}', root=.*download=True.*By hand: fetch http"
+    ) as caught:
         load(source, root=tmp_path / "data")
     assert str(tmp_path / "data") in str(caught.value)
-    def unplugged(*args, **kwargs): raise urllib.error.URLError("no route to host")
+
+    def unplugged(*args, **kwargs):
+        raise urllib.error.URLError("no route to host")
+
     monkeypatch.setattr("urllib.request.urlopen", unplugged)
     with pytest.raises(FileNotFoundError, match="download failed.*By hand: fetch http"):
         load(source, root=tmp_path / "data", download=True)
@@ -471,7 +673,11 @@ def write_idx(path, array, pack=gzip.compress):
 def fake_fashion(root, suffix=".gz"):
     pack = gzip.compress if suffix else bytes
     for part, count in [("train", 6), ("t10k", 4)]:
-        write_idx(root / f"{part}-images-idx3-ubyte{suffix}", np.random.default_rng(count).integers(0, 256, (count, 28, 28), dtype=np.uint8), pack)
+        write_idx(
+            root / f"{part}-images-idx3-ubyte{suffix}",
+            np.random.default_rng(count).integers(0, 256, (count, 28, 28), dtype=np.uint8),
+            pack,
+        )
         write_idx(root / f"{part}-labels-idx1-ubyte{suffix}", np.arange(count, dtype=np.uint8), pack)
 
 
@@ -481,7 +687,10 @@ def test_fashion_mnist_from_any_folder(tmp_path, place, suffix):
     fake_fashion(tmp_path / place, suffix)
     images = load("fashion_mnist", root=tmp_path)
     assert images.images.shape == (10, 1, 28, 28) and images.labels.tolist() == [0, 1, 2, 3, 4, 5, 0, 1, 2, 3]
-    assert images.protocol["splits"] == {"train": 6, "test": 4} and len(load("fashion_mnist", root=tmp_path, split="test")) == 4
+    assert (
+        images.protocol["splits"] == {"train": 6, "test": 4}
+        and len(load("fashion_mnist", root=tmp_path, split="test")) == 4
+    )
     reference = tv.mnist.read_image_file(str(tmp_path / place / "t10k-images-idx3-ubyte")) if not suffix else None
     assert reference is None or torch.equal(images.images[6:, 0], reference)
 
@@ -490,12 +699,23 @@ def test_damaged_and_confused_idx_files_are_named(tmp_path):
     fake_fashion(tmp_path)
     path = tmp_path / "train-images-idx3-ubyte.gz"
     whole = path.read_bytes()
-    for content in (whole[:-20], b"not gzip", gzip.compress(b"\0\0\x08\x03"), gzip.compress(gzip.decompress(whole)[:-1]), b""):
+    for content in (
+        whole[:-20],
+        b"not gzip",
+        gzip.compress(b"\0\0\x08\x03"),
+        gzip.compress(gzip.decompress(whole)[:-1]),
+        b"",
+    ):
         path.write_bytes(content)
         with pytest.raises(ValueError, match="train-images"):
             load("fashion_mnist", root=tmp_path)
     (tmp_path / "t10k-labels-idx1-ubyte.gz").rename(tmp_path / "hidden")
-    assert [row["status"] for row in data.verify("fashion_mnist", tmp_path)] == ["damaged", "6 of 60000", "4 of 10000", "missing"]
+    assert [row["status"] for row in data.verify("fashion_mnist", tmp_path)] == [
+        "damaged",
+        "6 of 60000",
+        "4 of 10000",
+        "missing",
+    ]
     (tmp_path / "hidden").rename(tmp_path / "t10k-labels-idx1-ubyte.gz")
     path.write_bytes(whole)
     write_idx(tmp_path / "train-labels-idx1-ubyte.gz", np.arange(5, dtype=np.uint8))
@@ -530,7 +750,11 @@ def test_cifar10_order_and_splits(tmp_path, monkeypatch):
     names = [f"class{i}" for i in range(10)]
     home = fake_cifar(tmp_path / "data", tv.CIFAR10, names, "labels", monkeypatch)
     images = load("cifar10", root=tmp_path / "data")
-    assert images.images.shape == (24, 3, 32, 32) and images.protocol["splits"] == {"train": 20, "test": 4} and images.class_names == names
+    assert (
+        images.images.shape == (24, 3, 32, 32)
+        and images.protocol["splits"] == {"train": 20, "test": 4}
+        and images.class_names == names
+    )
     last = pickle.loads((home / "test_batch").read_bytes())
     np.testing.assert_array_equal(images.images[-4:].numpy().reshape(4, -1), last["data"])
     assert images.labels[-4:].tolist() == last["labels"]
@@ -570,7 +794,11 @@ def fake_stl(root, unlabeled=5):
 def test_stl10_agrees_with_torchvision_and_maps_the_unlabelled(tmp_path, monkeypatch, caplog):
     home = fake_stl(tmp_path)
     images = load("stl10", root=tmp_path)
-    assert images.images.shape == (7, 3, 96, 96) and images.labels.tolist() == [0, 1, 2, 3, 0, 1, 2] and images.protocol["extra_unlabeled"] == 5
+    assert (
+        images.images.shape == (7, 3, 96, 96)
+        and images.labels.tolist() == [0, 1, 2, 3, 0, 1, 2]
+        and images.protocol["extra_unlabeled"] == 5
+    )
     monkeypatch.setattr(tv.STL10, "_check_integrity", lambda self: True)
     assert (tv.STL10(tmp_path, split="test").data == images.images[4:].numpy()).all()
     assert (tv.STL10(tmp_path, split="unlabeled").data == images.extra.images.numpy()).all()
@@ -596,14 +824,22 @@ def test_imagenet10_wherever_the_synsets_lie(tmp_path, caplog):
     class_tree(tmp_path / "imagenet" / "ILSVRC" / "val", names, each=1)
     for root in (train, train.parent, tmp_path, str(tmp_path)):
         images = load("imagenet10", root=root)
-        assert len(images) == 20 and images.labels.tolist() == sorted(list(range(10)) * 2) and images.protocol["notes"] == []
+        assert (
+            len(images) == 20
+            and images.labels.tolist() == sorted(list(range(10)) * 2)
+            and images.protocol["notes"] == []
+        )
         assert images.class_names[0] == "king penguin" and names[0] in images.paths[0] and "train" in images.paths[0]
     with pytest.raises(FileNotFoundError, match="single synset folder; give the folder above"):
         load("imagenet10", root=train / names[0])
     for file in (train / names[3]).iterdir():
         file.unlink()
     images = load("imagenet10", root=tmp_path)
-    assert len(images.class_names) == 9 and "n02690373 (airliner)" in images.protocol["notes"][0] and "1 of 10 synsets" in caplog.text
+    assert (
+        len(images.class_names) == 9
+        and "n02690373 (airliner)" in images.protocol["notes"][0]
+        and "1 of 10 synsets" in caplog.text
+    )
     status = {row["name"]: row["status"] for row in data.verify("imagenet10", tmp_path)}
     assert status["n02690373 airliner"] == "missing" and status["n07747607 orange"] == "2 images"
     with pytest.raises(ValueError, match="split"):
@@ -629,12 +865,16 @@ def test_a_real_folder(own_cache):
 
 
 def test_verify_counts_folders_and_knows_digits(tmp_path):
-    assert data.verify(class_tree(tmp_path / "x")) == [{"name": "ant", "status": "3 images"}, {"name": "bee", "status": "3 images"}]
+    assert data.verify(class_tree(tmp_path / "x")) == [
+        {"name": "ant", "status": "3 images"},
+        {"name": "bee", "status": "3 images"},
+    ]
     assert data.verify(str(class_tree(tmp_path / "y", (".",))))[0]["status"] == "3 images"
     assert data.verify("digits")[0]["status"] == "ok"
 
 
 # ---------------------------------------------------------------- batches
+
 
 def test_batches_are_the_images_in_order(tmp_path):
     digits = load("digits")
@@ -661,8 +901,8 @@ def test_storage_is_decided_by_size():
 
 STREAM = """
 import sys, resource, numpy as np, torch
-from dcacn_nb.data import fetch
-from dcacn_nb.sources import _stl_images
+from dcacn_nb.data.image_set import fetch
+from dcacn_nb.data.sources import _stl_images
 from pathlib import Path
 images = _stl_images(Path(sys.argv[1]))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -677,6 +917,12 @@ def test_a_mapped_file_larger_than_needed_is_not_read_whole(tmp_path):
     path = tmp_path / "unlabeled_X.bin"
     with open(path, "wb") as file:
         file.truncate(27648 * 100_000)  # 2.7 GB that take no room
-    done = subprocess.run([sys.executable, "-c", STREAM, str(path)], capture_output=True, text=True, timeout=120, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    done = subprocess.run(
+        [sys.executable, "-c", STREAM, str(path)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) < 200, f"{done.stdout} MB were touched for three images"

@@ -10,16 +10,23 @@ import numpy as np
 import pytest
 import torch
 
-from dcacn_nb.checkpoint import (CheckpointError, checkpoint_path, latest_checkpoint, list_checkpoints,
-                                 load_checkpoint, prune_checkpoints, save_checkpoint)
-from dcacn_nb.events import EpochDone, Evaluated, RunFinished, RunStarted, SnapshotTaken, StepDone
-from dcacn_nb.runlog import RunLog, follow_events, history, read_events, truncate_events
+from dcacn_nb.runs.checkpoint import (
+    CheckpointError,
+    checkpoint_path,
+    latest_checkpoint,
+    list_checkpoints,
+    load_checkpoint,
+    prune_checkpoints,
+    save_checkpoint,
+)
+from dcacn_nb.core.events import EpochDone, Evaluated, RunFinished, RunStarted, SnapshotTaken, StepDone
+from dcacn_nb.runs.log import RunLog, follow_events, history, read_events, truncate_events
 
 WRITER = """
 import sys, time
 import numpy as np
-from dcacn_nb.events import RunFinished, RunStarted, SnapshotTaken, StepDone
-from dcacn_nb.runlog import RunLog
+from dcacn_nb.core.events import RunFinished, RunStarted, SnapshotTaken, StepDone
+from dcacn_nb.runs.log import RunLog
 folder, n, pause, size = sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4])
 log = RunLog(folder)
 log(RunStarted("test", {"n": n}, {}, 1, n, n))

@@ -17,9 +17,13 @@ import json, os, signal, sys, threading, time
 import torch
 torch.set_num_threads(1)
 from dataclasses import replace
-from dcacn_nb import run as driver, run_folder, runlog, steps, train
-from dcacn_nb.config import preset
-from dcacn_nb.data import load_images
+from dcacn_nb.runs import driver
+from dcacn_nb.runs import folder as run_folder
+from dcacn_nb.runs import log as runlog
+from dcacn_nb.method import step as steps
+from dcacn_nb.method import train
+from dcacn_nb.method.config import preset
+from dcacn_nb.data.image_set import load_images
 
 digits = load_images("digits", limit=200)
 config = preset("default", digits, 10, width=4, projection_dim=8, batch_size=50, n_local=1, epochs=3, lr=0.01, log_every=3, eval_every=1, snapshot_every=2,
@@ -154,8 +158,8 @@ def ends(tmp_path_factory):
 
 def assert_same_run(one, other):
     "Equal in every bit of weights, optimiser and figures, and in every event."
-    from dcacn_nb.checkpoint import latest_checkpoint, load_checkpoint
-    from dcacn_nb.runlog import read_events
+    from dcacn_nb.runs.checkpoint import latest_checkpoint, load_checkpoint
+    from dcacn_nb.runs.log import read_events
 
     events, again = read_events(one), read_events(other)
     assert [(type(e).__name__, e.step) if hasattr(e, "step") else type(e).__name__ for e in events] == [
@@ -172,7 +176,7 @@ def assert_same_run(one, other):
 
 
 def test_the_uninterrupted_run_ends(ends):
-    from dcacn_nb.runlog import read_events
+    from dcacn_nb.runs.log import read_events
 
     root, codes, errors = ends
     assert codes["whole"] == [0], errors

@@ -15,13 +15,20 @@ import numpy as np
 import pytest
 import torch
 
-from dcacn_nb import checkpoint, run as driver, steps as steps_module, train
-from dcacn_nb.checkpoint import CheckpointError, list_checkpoints, load_checkpoint, save_checkpoint
-from dcacn_nb.config import build_model, preset
-from dcacn_nb.data import ImageSet, load_images
-from dcacn_nb.events import Evaluated, RunFinished, RunStarted, StepDone
-from dcacn_nb.runlog import read_events
-from dcacn_nb.train import Method, ProgressBar, TrainingDiverged, encode, fit, load_run, watch
+from dcacn_nb.runs import checkpoint
+from dcacn_nb.runs import driver
+from dcacn_nb.method import step as steps_module
+from dcacn_nb.method import train
+from dcacn_nb.runs.checkpoint import CheckpointError, list_checkpoints, load_checkpoint, save_checkpoint
+from dcacn_nb.method.config import build_model, preset
+from dcacn_nb.data.image_set import ImageSet, load_images
+from dcacn_nb.core.events import Evaluated, RunFinished, RunStarted, StepDone
+from dcacn_nb.runs.log import read_events
+from dcacn_nb.method.step import Method, TrainingDiverged, encode
+from dcacn_nb.runs.progress import ProgressBar
+from dcacn_nb.fitting import fit
+from dcacn_nb.runs.folder import load_run
+from dcacn_nb.runs.log import watch
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -211,7 +218,7 @@ def test_disk_full_at_a_checkpoint(digits, config, tmp_path, monkeypatch):
 
 def test_disk_full_at_the_log_still_ends_the_run(digits, config, tmp_path, monkeypatch):
     "Not even the last event can be written: wait() must return all the same, observers hear the end, the folder is free again."
-    from dcacn_nb import runlog
+    from dcacn_nb.runs import log as runlog
 
     heard = []
     full_disk(monkeypatch, runlog, "_append", 3)
@@ -267,10 +274,10 @@ def test_a_run_dir_that_is_a_file(digits, config, tmp_path):
 # --- interrupts ---------------------------------------------------------------------------------------------------
 INTERRUPTED = r"""
 import sys
-from dcacn_nb.config import preset
-from dcacn_nb.data import load_images
-from dcacn_nb.events import StepDone
-from dcacn_nb.train import fit
+from dcacn_nb.method.config import preset
+from dcacn_nb.data.image_set import load_images
+from dcacn_nb.core.events import StepDone
+from dcacn_nb.fitting import fit
 digits = load_images("digits", limit=120)
 config = preset("default", digits, 10, width=4, projection_dim=8, batch_size=40, n_local=1, epochs=100_000, eval_every=100_000, log_every=1,
                 snapshot_every=0, checkpoint_seconds=1e9, device="cpu")

@@ -1,4 +1,5 @@
 "The attention viewer without a browser: bytes and their error, thinning, messages, words, two runs."
+
 import re
 import string
 import time
@@ -7,10 +8,20 @@ import matplotlib
 import numpy as np
 import pytest
 
-from dcacn_nb.events import EpochDone, RunFinished, RunStarted, SnapshotTaken
-from dcacn_nb.figures import plot_attention
-from dcacn_nb.runlog import RunLog
-from dcacn_nb.widgets.attention import BUDGET, KINDS, WORDS, AttentionViewer, Maps, colour_table, frame_of, quantise, restore
+from dcacn_nb.core.events import EpochDone, RunFinished, RunStarted, SnapshotTaken
+from dcacn_nb.report.figures import plot_attention
+from dcacn_nb.runs.log import RunLog
+from dcacn_nb.widgets.attention import (
+    BUDGET,
+    KINDS,
+    WORDS,
+    AttentionViewer,
+    Maps,
+    colour_table,
+    frame_of,
+    quantise,
+    restore,
+)
 from dcacn_nb.widgets.feed import History
 from dcacn_nb.widgets.live import COMMON_WORDS, STATIC
 
@@ -26,8 +37,11 @@ def snapshot(epoch, kinds=("spatial", "activation", "channel"), n=4, side=8, see
     draw, arrays = np.random.default_rng([seed, epoch]), {}
     for block, part, channels in BLOCKS:
         size = part * side // 8
-        maps = {"spatial": draw.uniform(0, 1, (n, 1, size, size) if extra_axis else (n, size, size)), "activation": draw.gamma(2, 3, (n, size, size)),
-                "channel": draw.uniform(0.4, 0.6, (n, channels))}
+        maps = {
+            "spatial": draw.uniform(0, 1, (n, 1, size, size) if extra_axis else (n, size, size)),
+            "activation": draw.gamma(2, 3, (n, size, size)),
+            "channel": draw.uniform(0.4, 0.6, (n, channels)),
+        }
         arrays |= {KINDS[kind] + block: maps[kind].astype(np.float32) for kind in kinds}
     if epoch == 0:
         arrays["images"] = draw.integers(0, 256, (n + 2, 3, 10, 12)).astype(np.uint8)
@@ -43,6 +57,7 @@ def fed(*events, **kwargs):
 
 class Browser:
     "What a page holds: it takes messages as `attention.js` does."
+
     def __init__(self, widget):
         self.runs, self.widget = [{"token": None, "frames": {}}, {"token": None, "frames": {}}], widget
         widget.send = lambda content, buffers=None: self.take(content, buffers)
@@ -83,10 +98,14 @@ def test_error_is_at_most_half_a_step(scale):
     codes, lows, highs = quantise(values, lengths)
     begin = 0
     for part, length in enumerate(lengths):
-        true = values[:, begin:begin + length].astype(np.float64)
-        assert np.array_equal(lows[:, part], true.min(1).astype(np.float32)) and np.array_equal(highs[:, part], true.max(1).astype(np.float32))
-        back = restore(codes[:, begin:begin + length], lows[:, part], highs[:, part])
-        assert (np.abs(back - true) <= 1.0001 * np.ptp(true, axis=1, keepdims=True) / 510 + 1e-6 * np.abs(true).max()).all()
+        true = values[:, begin : begin + length].astype(np.float64)
+        assert np.array_equal(lows[:, part], true.min(1).astype(np.float32)) and np.array_equal(
+            highs[:, part], true.max(1).astype(np.float32)
+        )
+        back = restore(codes[:, begin : begin + length], lows[:, part], highs[:, part])
+        assert (
+            np.abs(back - true) <= 1.0001 * np.ptp(true, axis=1, keepdims=True) / 510 + 1e-6 * np.abs(true).max()
+        ).all()
         begin += length
     assert codes[:, 3:].max() == 255 and codes[:, 3:].min() == 0  # the whole byte is used
 
@@ -111,7 +130,12 @@ def test_an_even_map_comes_back_as_it_is():
 def test_frame_gives_back_every_map(extra_axis):
     taken = snapshot(0, extra_axis=extra_axis)
     frame = frame_of(taken, 7)
-    assert (frame.number, frame.epoch, frame.indices, frame.blocks()) == (7, 0, [0, 1, 2, 3], [name for name, _, _ in BLOCKS])
+    assert (frame.number, frame.epoch, frame.indices, frame.blocks()) == (
+        7,
+        0,
+        [0, 1, 2, 3],
+        [name for name, _, _ in BLOCKS],
+    )
     for kind, prefix in KINDS.items():
         for block, side, channels in BLOCKS:
             true, back = taken.arrays[prefix + block], frame.values(kind, block)
@@ -125,7 +149,9 @@ def test_maps_of_unequal_number_are_cut_to_the_common_images():
     taken = snapshot(0)
     taken.arrays["activation.layer1.1"] = taken.arrays["activation.layer1.1"][:3]
     frame = frame_of(taken, 0)
-    assert frame.indices == [0, 1, 2] and np.allclose(frame.values("spatial", "layer2.0"), taken.arrays["spatial_attention.layer2.0"][:3], atol=0.002)
+    assert frame.indices == [0, 1, 2] and np.allclose(
+        frame.values("spatial", "layer2.0"), taken.arrays["spatial_attention.layer2.0"][:3], atol=0.002
+    )
     assert frame_of(SnapshotTaken(0, 0, np.arange(3), {"h": np.zeros((3, 2), np.float32)}), 0) is None
 
 
@@ -168,7 +194,10 @@ def test_values_in_the_browser_are_those_of_the_snapshot():
     for kind in KINDS:
         true = snapshot(1).arrays[KINDS[kind] + "layer1.1"].reshape(4, -1)
         for image, cell in [(0, 0), (3, 5), (2, true.shape[1] - 1)]:
-            assert abs(page.value(0, 1, kind, "layer1.1", image, cell) - true[image, cell]) <= 1.001 * np.ptp(true[image]) / 510
+            assert (
+                abs(page.value(0, 1, kind, "layer1.1", image, cell) - true[image, cell])
+                <= 1.001 * np.ptp(true[image]) / 510
+            )
 
 
 def test_nothing_is_made_for_nobody():
@@ -183,7 +212,9 @@ def test_somebody_elses_history():
     for event in (start(), snapshot(0), snapshot(1)):
         history(event)
     widget = AttentionViewer(history=history)
-    assert [frame.epoch for frame in widget.maps.frames] == [0, 1] and widget.summary.startswith("Epoch 1, block layer1.1")
+    assert [frame.epoch for frame in widget.maps.frames] == [0, 1] and widget.summary.startswith(
+        "Epoch 1, block layer1.1"
+    )
     history(snapshot(2))
     widget.take(snapshot(2))
     assert widget.maps.frames.last.epoch == 2 and widget.summary.startswith("Epoch 2") and len(history.snapshots) == 3
@@ -198,8 +229,16 @@ def test_other_events_change_nothing():
     assert page.runs[0]["frames"] is before
 
 
-@pytest.mark.parametrize("junk", [{"kind": "look"}, {"kind": "look", "block": 3}, {"kind": "look", "block": "x", "epoch": "y"}, {"kind": "other", "block": "layer2.0"},
-                                  {"kind": "look", "block": None, "epoch": [1]}])
+@pytest.mark.parametrize(
+    "junk",
+    [
+        {"kind": "look"},
+        {"kind": "look", "block": 3},
+        {"kind": "look", "block": "x", "epoch": "y"},
+        {"kind": "other", "block": "layer2.0"},
+        {"kind": "look", "block": None, "epoch": [1]},
+    ],
+)
 def test_junk_from_a_page_is_ignored(junk):
     widget = fed(start(), snapshot(0))
     before = widget.summary
@@ -212,23 +251,30 @@ def test_summary_in_figures():
     widget = fed(start(), snapshot(0), snapshot(1), snapshot(2))
     widget._on_message(widget, {"kind": "look", "block": "layer2.0", "epoch": 1}, [])
     maps, channels = (snapshot(1).arrays[KINDS[kind] + "layer2.0"] for kind in ("spatial", "channel"))
-    assert widget.summary == (f"Epoch 1, block layer2.0: spatial attention of 4 images from {maps.min():.2f} to {maps.max():.2f}; 12 channels, "
-                              f"the strongest {channels.mean(0).max():.2f} (channel {channels.mean(0).argmax()}).")
+    assert widget.summary == (
+        f"Epoch 1, block layer2.0: spatial attention of 4 images from {maps.min():.2f} to {maps.max():.2f}; 12 channels, "
+        f"the strongest {channels.mean(0).max():.2f} (channel {channels.mean(0).argmax()})."
+    )
     widget.lang = "zh"
-    assert widget.summary.startswith("第 1 轮，模块 layer2.0：4 幅图像的空间注意力为") and not re.search("[a-z]{4,} ", widget.summary.replace("layer", ""))
+    assert widget.summary.startswith("第 1 轮，模块 layer2.0：4 幅图像的空间注意力为") and not re.search(
+        "[a-z]{4,} ", widget.summary.replace("layer", "")
+    )
     widget._on_message(widget, {"kind": "look", "block": "gone", "epoch": None}, [])
     assert "第 2 轮，模块 layer1.1" in widget.summary
 
 
-@pytest.mark.parametrize("events, text", [
-    ([], "Waiting for the run to begin."),
-    ([start()], "Nothing to show yet."),
-    ([start(snapshot_every=0)], "This run takes no snapshots (snapshot_every=0), so there are no maps."),
-    ([start(), snapshot(0, kinds=())], "hold no maps"),
-    ([start(False), snapshot(0, kinds=("activation",))], "This run has no attention (attention=False)"),
-    ([start("spatial"), snapshot(0, kinds=("activation", "spatial"))], "spatial attention of 4 images"),
-    ([start("channel"), snapshot(0, kinds=("activation", "channel"))], "activation strength of 4 images"),
-])
+@pytest.mark.parametrize(
+    "events, text",
+    [
+        ([], "Waiting for the run to begin."),
+        ([start()], "Nothing to show yet."),
+        ([start(snapshot_every=0)], "This run takes no snapshots (snapshot_every=0), so there are no maps."),
+        ([start(), snapshot(0, kinds=())], "hold no maps"),
+        ([start(False), snapshot(0, kinds=("activation",))], "This run has no attention (attention=False)"),
+        ([start("spatial"), snapshot(0, kinds=("activation", "spatial"))], "spatial attention of 4 images"),
+        ([start("channel"), snapshot(0, kinds=("activation", "channel"))], "activation strength of 4 images"),
+    ],
+)
 def test_what_is_missing_is_said(events, text):
     widget = fed(*events)
     assert text in widget.summary and ("has no attention " in widget.summary) == ("has no attention " in text)
@@ -250,7 +296,12 @@ def test_first_block_still_tells_places_apart():
     fine, mixed = Maps(), Maps()
     fine.add(snapshot(0, side=16))
     mixed.add(snapshot(0))
-    assert (coarse.first_block(), mixed.first_block(), fine.first_block(), Maps().first_block()) == ("layer1.0", "layer1.1", "layer2.0", None)
+    assert (coarse.first_block(), mixed.first_block(), fine.first_block(), Maps().first_block()) == (
+        "layer1.0",
+        "layer1.1",
+        "layer2.0",
+        None,
+    )
 
 
 def test_colours_are_matplotlibs_and_rise_in_lightness():
@@ -263,6 +314,7 @@ def test_colours_are_matplotlibs_and_rise_in_lightness():
 # --- two runs
 class Stub:
     "A run of this kernel that keeps no folder."
+
     folder = None
 
     def subscribe(self, observer):
@@ -275,9 +327,16 @@ def test_two_runs_side_by_side():
     page = Browser(widget)
     for event in (start(False), *(snapshot(epoch, kinds=("activation",), seed=1) for epoch in (0, 5))):
         other.tell(event)
-    assert page.epochs(1) == [0, 5] and page.runs[1]["about"]["attention"] is False and page.runs[0]["about"]["comparing"] is True
+    assert (
+        page.epochs(1) == [0, 5]
+        and page.runs[1]["about"]["attention"] is False
+        and page.runs[0]["about"]["comparing"] is True
+    )
     true = snapshot(5, kinds=("activation",), seed=1).arrays["activation.layer1.1"]
-    assert f"Other run, without CBAM, epoch 5: activation strength of 4 images from {true.min():.2f} to {true.max():.2f}." in widget.summary
+    assert (
+        f"Other run, without CBAM, epoch 5: activation strength of 4 images from {true.min():.2f} to {true.max():.2f}."
+        in widget.summary
+    )
     assert abs(page.value(1, 1, "activation", "layer1.1", 2, 9) - true[2].ravel()[9]) <= 1.001 * np.ptp(true[2]) / 510
     widget._on_message(widget, {"kind": "look", "block": "layer1.1", "epoch": 0}, [])
     assert "Other run, without CBAM, epoch 0" in widget.summary
@@ -307,11 +366,14 @@ def test_close_ends_the_following_of_both_runs(tmp_path):
     assert widget.wait(10) and not widget._second.alive
 
 
-@pytest.mark.parametrize("error, text, arguments", [
-    (ValueError, "limit must be >= 2, got 1", {"limit": 1}),
-    (TypeError, "limit must be a whole number", {"limit": "many"}),
-    (TypeError, "without must be a run, or the folder of one, got 42", {"without": 42}),
-])
+@pytest.mark.parametrize(
+    "error, text, arguments",
+    [
+        (ValueError, "limit must be >= 2, got 1", {"limit": 1}),
+        (TypeError, "limit must be a whole number", {"limit": "many"}),
+        (TypeError, "without must be a run, or the folder of one, got 42", {"without": 42}),
+    ],
+)
 def test_bad_arguments(error, text, arguments):
     with pytest.raises(error, match=re.escape(text)):
         AttentionViewer(**arguments)
@@ -325,21 +387,27 @@ def test_a_file_is_no_folder(tmp_path):
 
 class KnownRun(Stub):
     "A run with its images and settings, as `fit` returns it."
+
     images, config = None, None
 
 
-@pytest.mark.parametrize("attention, kwargs, last", [
-    (True, {"run": KnownRun()}, "AttentionViewer(run, without=other)"),
-    (False, {"run": KnownRun()}, "AttentionViewer(other, without=run)"),
-    (True, {"folder": "runs/a b"}, "AttentionViewer.attach('runs/a b', without=other)"),
-    (False, {"folder": "runs/it's"}, "AttentionViewer(other, without=\"runs/it's\")"),
-    (True, {}, "AttentionViewer(run, without=other)"),
-])
+@pytest.mark.parametrize(
+    "attention, kwargs, last",
+    [
+        (True, {"run": KnownRun()}, "AttentionViewer(run, without=other)"),
+        (False, {"run": KnownRun()}, "AttentionViewer(other, without=run)"),
+        (True, {"folder": "runs/a b"}, "AttentionViewer.attach('runs/a b', without=other)"),
+        (False, {"folder": "runs/it's"}, 'AttentionViewer(other, without="runs/it\'s")'),
+        (True, {}, "AttentionViewer(run, without=other)"),
+    ],
+)
 def test_code_for_a_comparison(attention, kwargs, last):
     code = fed(start(attention), **kwargs).comparison_code()
     compile(code, "code", "exec")
     assert code.splitlines()[-1] == last and f"attention={not attention})" in code
-    assert ("run.images, replace(run.config" in code) == ("run" in kwargs) and ("load_run(" in code) == ("folder" in kwargs)
+    assert ("run.images, replace(run.config" in code) == ("run" in kwargs) and ("load_run(" in code) == (
+        "folder" in kwargs
+    )
     assert AttentionViewer(without=Stub()).comparison_code() == ""
 
 

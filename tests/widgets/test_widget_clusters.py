@@ -1,4 +1,5 @@
 "The cluster browser without a browser: what it shows, edits from messages, the file, threads, the table."
+
 import json
 import threading
 from types import SimpleNamespace
@@ -7,11 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dcacn_nb import grouping as books
-from dcacn_nb import pool
-from dcacn_nb.events import RunFinished, RunStarted, SnapshotTaken
-from dcacn_nb.figures import plot_clusters
-from dcacn_nb.picture import cluster_names
+from dcacn_nb.clusters import groups as books
+from dcacn_nb.clusters import images as pool
+from dcacn_nb.core.events import RunFinished, RunStarted, SnapshotTaken
+from dcacn_nb.report.figures import plot_clusters
+from dcacn_nb.report.history import cluster_names
 from dcacn_nb.widgets.clusters import WORDS, ClusterBrowser
 
 K = 5
@@ -30,7 +31,12 @@ def pictures(n=80, seed=0):
 def snapshot(epoch, n=80, k=K, indices=None):
     "A snapshot as training takes it: images in the first one only."
     arrays = {"p": probabilities(n, k, epoch), "h": np.zeros((n, 2), np.float32)}
-    return SnapshotTaken(epoch, 10 * epoch, np.arange(n) * 3 if indices is None else indices, arrays | ({"images": pictures(n)} if epoch == 0 else {}))
+    return SnapshotTaken(
+        epoch,
+        10 * epoch,
+        np.arange(n) * 3 if indices is None else indices,
+        arrays | ({"images": pictures(n)} if epoch == 0 else {}),
+    )
 
 
 START, END = RunStarted("dcacn", {}, {}, 240, 100, 10), RunFinished("completed", 100, 10)
@@ -61,7 +67,7 @@ def ends(content, buffers):
     numbers, at, result = np.frombuffer(buffers[0], "<i4").reshape(-1, 4), 0, {}
     for group in content["groups"]:
         a, b = group["ends"]
-        result[group["id"]] = numbers[at:at + a, 0].tolist(), numbers[at + a:at + a + b, 0].tolist()
+        result[group["id"]] = numbers[at : at + a, 0].tolist(), numbers[at + a : at + a + b, 0].tolist()
         at += a + b
     assert at == len(numbers) == len(buffers[1]) // 8
     return result, numbers
@@ -70,8 +76,11 @@ def ends(content, buffers):
 def test_every_word_in_both_languages_with_the_same_places():
     "No text is missing, and a translation fills in what the original does."
     import re
+
     for key, pair in WORDS.items():
-        assert len(pair) == 2 and all(pair) and len({frozenset(re.findall(r"{(\w+)}", text)) for text in pair}) == 1, key
+        assert len(pair) == 2 and all(pair) and len({frozenset(re.findall(r"{(\w+)}", text)) for text in pair}) == 1, (
+            key
+        )
 
 
 def test_a_snapshot_shows_its_own_images():
@@ -84,10 +93,14 @@ def test_a_snapshot_shows_its_own_images():
     for k, (surest, doubtful) in found.items():
         members = sorted((i for i in p if p[i].argmax() == k), key=lambda i: -p[i].max())
         assert surest + doubtful[::-1] == members  # fewer than 48: all of them, none twice
-    assert all(p[i].argmax() == cluster and np.argsort(p[i])[-2] == second for i, cluster, second, _ in numbers.tolist())
+    assert all(
+        p[i].argmax() == cluster and np.argsort(p[i])[-2] == second for i, cluster, second, _ in numbers.tolist()
+    )
     ask(widget, "tiles", images=[int(mixed[7]), int(mixed[0]), 999])
-    from PIL import Image
     import io
+
+    from PIL import Image
+
     content, [sheet] = heard[-1]
     assert content["images"] == [int(mixed[7]), int(mixed[0])] and content["files"] is None
     tiles = np.asarray(Image.open(io.BytesIO(sheet))).transpose(2, 0, 1)
@@ -105,7 +118,12 @@ def test_large_groups_send_their_ends_only_and_pages_between():
         ask(widget, "members", group=2, start=start)
         page, parts = heard[-1]
         numbers = np.frombuffer(parts[0], "<i4").reshape(-1, 4)[:, 0].tolist()
-        assert page["kind"] == "members" and page["view"] == "v1" and page["start"] == start and page["count"] == len(numbers) <= 60
+        assert (
+            page["kind"] == "members"
+            and page["view"] == "v1"
+            and page["start"] == start
+            and page["count"] == len(numbers) <= 60
+        )
         seen += numbers
     p = probabilities(n)
     assert sorted(seen) == np.flatnonzero(p.argmax(1) == 2).tolist() and (np.diff(p[seen].max(1)) <= 0).all()
@@ -123,8 +141,12 @@ def test_edits_from_a_view_reach_all_views_and_the_file(tmp_path):
     assert heard[-1][0]["groups"][1]["name"] == "<b>cats</b>" and cluster_names(tmp_path) == {1: "<b>cats</b>"}
     ask(widget, "merge", groups=[3, 1])
     content = heard[-1][0]
-    assert content["made"] == 1 and content["by"] == "v1" and [group["id"] for group in content["groups"]] == [0, 1, 2, 4]
-    assert content["groups"][1]["parts"] == [1, 3] and content["groups"][1]["size"] == np.isin(p.argmax(1), [1, 3]).sum()
+    assert (
+        content["made"] == 1 and content["by"] == "v1" and [group["id"] for group in content["groups"]] == [0, 1, 2, 4]
+    )
+    assert (
+        content["groups"][1]["parts"] == [1, 3] and content["groups"][1]["size"] == np.isin(p.argmax(1), [1, 3]).sum()
+    )
     ask(widget, "split", images=[4, 9])
     content = heard[-1][0]
     assert content["made"] == K and content["groups"][-1]["size"] == 2 and content["groups"][-1]["moved"] == 2
@@ -134,7 +156,11 @@ def test_edits_from_a_view_reach_all_views_and_the_file(tmp_path):
     assert [group["id"] for group in heard[-1][0]["groups"]] == [0, 1, 2, 3, 4, K]
     for _ in range(5):
         ask(widget, "undo")
-    assert widget.table()["group"].tolist() == p.argmax(1).tolist() and cluster_names(tmp_path) == {} and heard[-1][0]["undo"] == 0
+    assert (
+        widget.table()["group"].tolist() == p.argmax(1).tolist()
+        and cluster_names(tmp_path) == {}
+        and heard[-1][0]["undo"] == 0
+    )
     ask(widget, "redo")
     assert cluster_names(tmp_path) == {1: "<b>cats</b>"} and heard[-1][0]["redo"] == 4
     ask(widget, "undo")
@@ -142,11 +168,20 @@ def test_edits_from_a_view_reach_all_views_and_the_file(tmp_path):
     assert heard[-1][0]["said"] == "Nothing to change."
 
 
-@pytest.mark.parametrize("kind, content, words", [
-    ("rename", {"group": 0, "name": "x" * 61}, "at most 60 signs"), ("rename", {"group": 9, "name": "x"}, "group must be one of"), ("rename", {"group": "0", "name": "x"}, "whole number"),
-    ("merge", {"groups": [1]}, "two different"), ("split", {"images": []}, "at least one image"), ("split", {"images": [5, 5000]}, "1 that are not"), ("move", {"images": [1], "group": -1}, "whole number"),
-    ("rename", {}, "group"), ("apart", {"group": None}, "whole number"),
-])
+@pytest.mark.parametrize(
+    "kind, content, words",
+    [
+        ("rename", {"group": 0, "name": "x" * 61}, "at most 60 signs"),
+        ("rename", {"group": 9, "name": "x"}, "group must be one of"),
+        ("rename", {"group": "0", "name": "x"}, "whole number"),
+        ("merge", {"groups": [1]}, "two different"),
+        ("split", {"images": []}, "at least one image"),
+        ("split", {"images": [5, 5000]}, "1 that are not"),
+        ("move", {"images": [1], "group": -1}, "whole number"),
+        ("rename", {}, "group"),
+        ("apart", {"group": None}, "whole number"),
+    ],
+)
 def test_what_cannot_be_done_is_said_and_changes_nothing(kind, content, words, tmp_path):
     "Nonsense from a view is answered in words; nothing is written."
     widget, heard = whole_set(folder=tmp_path)
@@ -162,7 +197,10 @@ def test_unknown_messages_and_early_ones_do_no_harm():
     ask(widget, "tiles", images=[1])
     ask(widget, "members", group=0, start=0)
     ask(widget, "download")
-    assert all(content["kind"] == "state" and content["groups"] == [] for content, _ in heard) and "first snapshot" in heard[-1][0]["said"]
+    assert (
+        all(content["kind"] == "state" and content["groups"] == [] for content, _ in heard)
+        and "first snapshot" in heard[-1][0]["said"]
+    )
 
 
 def test_edits_survive_and_two_widgets_do_not_overwrite_each_other(tmp_path):
@@ -191,7 +229,9 @@ def test_a_damaged_file_is_never_written_over(tmp_path, caplog):
     widget.redo()
     assert path.read_text() == '{"names": {"0": "precious' and widget.label(0) == "new"
     ask(widget, "anew")
-    assert (tmp_path / "clusters.damaged-1.json").read_text() == '{"names": {"0": "precious' and cluster_names(tmp_path) == {0: "new"}
+    assert (tmp_path / "clusters.damaged-1.json").read_text() == '{"names": {"0": "precious' and cluster_names(
+        tmp_path
+    ) == {0: "new"}
     assert not heard[-1][0]["damaged"] and heard[-1][0]["trouble"] == "" and "kept in clusters.json" in widget.summary
 
 
@@ -201,7 +241,9 @@ def test_a_file_of_another_number_of_clusters_is_left_alone(tmp_path):
     before = (tmp_path / "clusters.json").read_bytes()
     widget, heard = whole_set(folder=tmp_path)
     widget.rename(0, "x")
-    assert "belongs to 10 clusters, these are 5" in widget.summary and (tmp_path / "clusters.json").read_bytes() == before
+    assert (
+        "belongs to 10 clusters, these are 5" in widget.summary and (tmp_path / "clusters.json").read_bytes() == before
+    )
 
 
 def test_a_disk_that_fails_is_said_and_the_next_edit_saves(tmp_path, monkeypatch):
@@ -230,8 +272,10 @@ def test_without_a_folder_it_says_so():
 
 def test_table_and_csv(tmp_path):
     "The table is what a loop makes; the file reads back; names of a formula's shape are text in it."
-    from dcacn_nb.data import ImageSet
     import torch
+
+    from dcacn_nb.data.image_set import ImageSet
+
     images = ImageSet(torch.from_numpy(pictures()), paths=[f"a/{i}.png" for i in range(80)])
     widget = ClusterBrowser(images=images, probabilities=torch.from_numpy(probabilities()), folder=tmp_path)
     widget.rename(2, "=1+1")
@@ -241,9 +285,15 @@ def test_table_and_csv(tmp_path):
     for i, row in table.iterrows():
         k = int(p[i].argmax())
         group = K if i == 7 else 0 if k == 4 else k
-        assert row.tolist()[:5] == [i, f"a/{i}.png", k, group, {2: "=1+1", K: "猫"}.get(group, "")] and row["confidence"] == p[i].max()
+        assert (
+            row.tolist()[:5] == [i, f"a/{i}.png", k, group, {2: "=1+1", K: "猫"}.get(group, "")]
+            and row["confidence"] == p[i].max()
+        )
     back = pd.read_csv(widget.export(), keep_default_na=False)
-    assert list(back.columns) == ["index", "path", "cluster", "group", "name", "confidence"] and back["group"].tolist() == table["group"].tolist()
+    assert (
+        list(back.columns) == ["index", "path", "cluster", "group", "name", "confidence"]
+        and back["group"].tolist() == table["group"].tolist()
+    )
     assert set(back["name"]) == {"'=1+1", "猫", ""} and widget.export(tmp_path / "x" / "y.csv").exists()
     assert (tmp_path / "clusters.csv").read_bytes().startswith(b"\xef\xbb\xbf") and not list(tmp_path.glob(".*"))
 
@@ -258,7 +308,13 @@ def test_download_is_the_file_and_only_for_who_asked():
 
 def test_a_finished_run_of_this_kernel_shows_all_images(tmp_path):
     "The sample while it goes on, everything at its end; a run without usable assignments keeps the sample."
-    run = SimpleNamespace(images=pictures(240), probabilities=probabilities(240), folder=None, status="running", subscribe=lambda observer: None)
+    run = SimpleNamespace(
+        images=pictures(240),
+        probabilities=probabilities(240),
+        folder=None,
+        status="running",
+        subscribe=lambda observer: None,
+    )
     widget = ClusterBrowser(run)
     widget(START)
     widget(snapshot(0))
@@ -302,7 +358,14 @@ def test_words_wait_for_a_pool_that_is_being_put_in_place():
 def test_export_while_a_run_is_being_read_does_not_hang(monkeypatch):
     "A message is handled under the lock which the reading thread needs as well."
     gate = threading.Event()
-    run = SimpleNamespace(images=pictures(240), probabilities=probabilities(240), folder=None, status="running", subscribe=lambda observer: None, wait=lambda seconds: gate.wait(10))
+    run = SimpleNamespace(
+        images=pictures(240),
+        probabilities=probabilities(240),
+        folder=None,
+        status="running",
+        subscribe=lambda observer: None,
+        wait=lambda seconds: gate.wait(10),
+    )
     widget, heard = watched(START, snapshot(0), END, run=run)
     ask(widget, "download")
     assert heard[-1][0]["kind"] == "csv" and heard[-1][1][0].count(b"\n") == 81
@@ -323,6 +386,7 @@ def test_a_diverged_snapshot_is_passed_over():
 def test_history_of_somebody_else(tmp_path):
     "In a dashboard the history comes from outside, with what it knows already."
     from dcacn_nb.widgets.feed import History
+
     history = History()
     for event in (START, snapshot(0), snapshot(1)):
         history(event)
@@ -351,7 +415,10 @@ def test_figure_is_plot_clusters_and_follows_the_edits():
     "Without edits the same picture as from the events; with them the groups, under their names."
     widget, _ = watched(START, snapshot(0))
     plain = plot_clusters([START, snapshot(0)])
-    assert widget.figure().alt == plain.alt and (widget.figure().axes[0].images[0].get_array() == plain.axes[0].images[0].get_array()).all()
+    assert (
+        widget.figure().alt == plain.alt
+        and (widget.figure().axes[0].images[0].get_array() == plain.axes[0].images[0].get_array()).all()
+    )
     widget.rename(1, "cats")
     widget.merge([1, 2])
     widget.split([0, 3, 6], "odd")
@@ -398,15 +465,25 @@ def test_two_hundred_clusters_and_one():
     "The extremes of K."
     widget, heard = watched(images=pictures(1000), probabilities=probabilities(1000, 200))
     content, buffers = heard[0]
-    assert len(content["groups"]) == 200 and sum(map(len, buffers)) <= 200 * 48 * 24 and len(json.dumps(content)) < 60_000
+    assert (
+        len(content["groups"]) == 200 and sum(map(len, buffers)) <= 200 * 48 * 24 and len(json.dumps(content)) < 60_000
+    )
     single, heard = watched(images=pictures(), probabilities=np.ones((80, 1), np.float32))
     assert set(ends(*heard[0])[1][:, 2].tolist()) == {-1} and "Largest: cluster 0, 80 (100%)" in single.summary
 
 
-@pytest.mark.parametrize("kwargs, words", [
-    ({"images": pictures()}, "belong together"), ({"images": pictures(), "probabilities": probabilities(9)}, "one row for each of 80"), ({"images": pictures(), "probabilities": [1, 2]}, "one row for each"),
-    ({"images": pictures(), "probabilities": np.full((80, 3), np.nan)}, "diverged"), ({"per_cluster": 0}, "per_cluster"), ({"per_cluster": 25}, "per_cluster"), ({"lang": "fr"}, "lang"),
-])
+@pytest.mark.parametrize(
+    "kwargs, words",
+    [
+        ({"images": pictures()}, "belong together"),
+        ({"images": pictures(), "probabilities": probabilities(9)}, "one row for each of 80"),
+        ({"images": pictures(), "probabilities": [1, 2]}, "one row for each"),
+        ({"images": pictures(), "probabilities": np.full((80, 3), np.nan)}, "diverged"),
+        ({"per_cluster": 0}, "per_cluster"),
+        ({"per_cluster": 25}, "per_cluster"),
+        ({"lang": "fr"}, "lang"),
+    ],
+)
 def test_bad_arguments(kwargs, words):
     "Each names the argument."
     with pytest.raises(ValueError, match=words):

@@ -1,4 +1,5 @@
 "The crop viewer's Python half: the steps against MultiCrop bit by bit, the knobs, and what reaches the browser."
+
 import dataclasses
 import io
 
@@ -7,18 +8,58 @@ import pytest
 import torch
 from PIL import Image
 
-from dcacn_nb.config import build_views, preset
-from dcacn_nb.core import generator
-from dcacn_nb.data import ImageSet
-from dcacn_nb.events import RunStarted, SnapshotTaken
-from dcacn_nb.views import (Augmentation, MultiCrop, adjust_brightness, adjust_contrast, adjust_hue, adjust_saturation, crop_resize, gaussian_blur, grey,
-                            multicrop_for, tilt)
-from dcacn_nb.widgets.crops import COLOURS, WORDS, CropViewer, crops_at, effect, knob_groups, knobs_of, replay, step_names, until, with_knobs
+from dcacn_nb.core.events import RunStarted, SnapshotTaken
+from dcacn_nb.core.seeds import generator
+from dcacn_nb.data.image_set import ImageSet
+from dcacn_nb.method.config import build_views, preset
+from dcacn_nb.method.views import (
+    Augmentation,
+    MultiCrop,
+    adjust_brightness,
+    adjust_contrast,
+    adjust_hue,
+    adjust_saturation,
+    crop_resize,
+    gaussian_blur,
+    grey,
+    multicrop_for,
+    tilt,
+)
+from dcacn_nb.widgets.crops import (
+    COLOURS,
+    WORDS,
+    CropViewer,
+    crops_at,
+    effect,
+    knob_groups,
+    knobs_of,
+    replay,
+    step_names,
+    until,
+    with_knobs,
+)
 from dcacn_nb.widgets.feed import History
 
-ALL = Augmentation(flip=0.5, jitter=0.8, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1, grayscale=0.4, blur=0.5, sigma=(0.02, 0.1), rotation=20.0, shear=0.2)
+ALL = Augmentation(
+    flip=0.5,
+    jitter=0.8,
+    brightness=0.4,
+    contrast=0.4,
+    saturation=0.4,
+    hue=0.1,
+    grayscale=0.4,
+    blur=0.5,
+    sigma=(0.02, 0.1),
+    rotation=20.0,
+    shear=0.2,
+)
 VIEWS = MultiCrop(24, 12, n_local=5, weak=ALL, strong=dataclasses.replace(ALL, grayscale=0.0, rotation=0.0, shear=0.0))
-SETTINGS = {"busy": VIEWS, "default": multicrop_for(32), "upright": multicrop_for(32, upright=True), "no local": dataclasses.replace(VIEWS, n_local=0)}
+SETTINGS = {
+    "busy": VIEWS,
+    "default": multicrop_for(32),
+    "upright": multicrop_for(32, upright=True),
+    "no local": dataclasses.replace(VIEWS, n_local=0),
+}
 
 
 def some_images(n=3, channels=3, height=20, width=30, seed=0):
@@ -80,27 +121,39 @@ def test_each_step_is_one_operation(channels):
     for seed in range(8):
         for drawn in replay(VIEWS, *image.shape[2:], generator(seed)):
             for i in range(len(drawn.boxes)):
-                crop = crop_resize(floats, drawn.boxes[i:i + 1], drawn.size)
+                crop = crop_resize(floats, drawn.boxes[i : i + 1], drawn.size)
                 for step, name in enumerate(step_names(channels)):
                     if step:
                         key, values = effect(drawn, i, name, channels)
                         crop = by_hand(crop, key, values, drawn)
                         told.add(key)
-                    torch.testing.assert_close(until(drawn, floats, step)[i:i + 1], crop.clamp(0, 1), atol=2e-6, rtol=0)
-    assert {key for key in told if key.startswith("did")} == {"did_flip", "did_tilt", "did_blur", "did_brightness", "did_contrast"} | (
-        {"did_saturation", "did_hue", "did_grayscale"} if channels == 3 else set())
+                    torch.testing.assert_close(
+                        until(drawn, floats, step)[i : i + 1], crop.clamp(0, 1), atol=2e-6, rtol=0
+                    )
+    assert {key for key in told if key.startswith("did")} == {
+        "did_flip",
+        "did_tilt",
+        "did_blur",
+        "did_brightness",
+        "did_contrast",
+    } | ({"did_saturation", "did_hue", "did_grayscale"} if channels == 3 else set())
 
 
 def by_hand(crop, key, values, drawn):
     "One operation on one crop, as the words tell it."
     amount = torch.tensor([values["x"]]) if "x" in values else None
-    changes = dict(zip([f"did_{name}" for name in COLOURS], [adjust_brightness, adjust_contrast, adjust_saturation, adjust_hue]))
+    changes = dict(
+        zip([f"did_{name}" for name in COLOURS], [adjust_brightness, adjust_contrast, adjust_saturation, adjust_hue])
+    )
     if key in changes:
         return changes[key](crop, amount)
     if key == "did_blur":
         return gaussian_blur(crop, amount, max(1, int(np.ceil(3 * drawn.knobs.sigma[1] * drawn.size))))
-    return {"did_flip": lambda: crop.flip(3), "did_tilt": lambda: tilt(crop, torch.tensor([values["angle"]]), torch.tensor([values["shear"]])),
-            "did_grayscale": lambda: grey(crop).expand_as(crop)}.get(key, lambda: crop)()
+    return {
+        "did_flip": lambda: crop.flip(3),
+        "did_tilt": lambda: tilt(crop, torch.tensor([values["angle"]]), torch.tensor([values["shear"]])),
+        "did_grayscale": lambda: grey(crop).expand_as(crop),
+    }.get(key, lambda: crop)()
 
 
 def test_a_replay_in_another_order_is_caught():
@@ -120,10 +173,17 @@ def test_knobs_are_flat_and_lead_back():
     fields = len(dataclasses.fields(MultiCrop)) - 2 + 2 * len(dataclasses.fields(Augmentation))
     assert len(knobs) == fields + pairs and with_knobs(VIEWS, knobs) == VIEWS == with_knobs(VIEWS, {})
     changed = with_knobs(VIEWS, {"strong.sigma[1]": 0.2, "n_local": 1, "weak.flip": 0, "ratio[0]": 0.5})
-    assert changed == dataclasses.replace(VIEWS, n_local=1, ratio=(0.5, 4 / 3), weak=dataclasses.replace(ALL, flip=0.0),
-                                          strong=dataclasses.replace(VIEWS.strong, sigma=(0.02, 0.2)))
+    assert changed == dataclasses.replace(
+        VIEWS,
+        n_local=1,
+        ratio=(0.5, 4 / 3),
+        weak=dataclasses.replace(ALL, flip=0.0),
+        strong=dataclasses.replace(VIEWS.strong, sigma=(0.02, 0.2)),
+    )
     sliders = [knob for group in knob_groups(VIEWS, 32) for knob in group["knobs"]]
-    assert [knob["name"] for knob in sliders] == list(knobs) and all(knob["low"] <= knobs[knob["name"]] <= knob["high"] for knob in sliders)
+    assert [knob["name"] for knob in sliders] == list(knobs) and all(
+        knob["low"] <= knobs[knob["name"]] <= knob["high"] for knob in sliders
+    )
     assert all(knob["knob"] in WORDS for knob in sliders)
     wide = with_knobs(VIEWS, {"n_local": 20, "weak.brightness": 3.0})
     assert {k["name"]: k["high"] for g in knob_groups(wide, 32) for k in g["knobs"]}["weak.brightness"] == 3.0
@@ -131,13 +191,19 @@ def test_knobs_are_flat_and_lead_back():
     assert idle == {f"{group}.{name}" for group in ("weak", "strong") for name in ("saturation", "hue", "grayscale")}
 
 
-@pytest.mark.parametrize("knobs, said", [
-    ({"global_scale[0]": 0.9, "global_scale[1]": 0.5}, "global_scale must be ordered (smallest, largest), got (0.9, 0.5)"),
-    ({"local_size": 30}, "local_size must be <= global_size = 24"),
-    ({"strong.sigma[0]": 0.5}, "strong.sigma must be ordered"),
-    ({"weak.flip": 2}, "weak.flip must be >= 0 and <= 1, got 2"),
-    ({"weak.flop": 1}, "got 'weak.flop'"),
-])
+@pytest.mark.parametrize(
+    "knobs, said",
+    [
+        (
+            {"global_scale[0]": 0.9, "global_scale[1]": 0.5},
+            "global_scale must be ordered (smallest, largest), got (0.9, 0.5)",
+        ),
+        ({"local_size": 30}, "local_size must be <= global_size = 24"),
+        ({"strong.sigma[0]": 0.5}, "strong.sigma must be ordered"),
+        ({"weak.flip": 2}, "weak.flip must be >= 0 and <= 1, got 2"),
+        ({"weak.flop": 1}, "got 'weak.flop'"),
+    ],
+)
 def test_bad_knobs_are_refused_by_name(knobs, said):
     "The error is MultiCrop's own, with the knob's whole name."
     with pytest.raises(ValueError) as error:
@@ -161,7 +227,7 @@ def test_what_reaches_the_browser_is_what_multicrop_gives():
         sheet, side = pixels(png), group.shape[-1]
         for i, crop in enumerate(group[:, 0]):
             y, x = i // columns * side, i % columns * side
-            assert (sheet[y:y + side, x:x + side] == (crop * 255).round().byte().permute(1, 2, 0).numpy()).all()
+            assert (sheet[y : y + side, x : x + side] == (crop * 255).round().byte().permute(1, 2, 0).numpy()).all()
     boxes = torch.cat([truth.global_boxes, truth.local_boxes])[:, 0]
     assert torch.equal(torch.tensor([crop["box"] for crop in content["crops"]]), boxes)
     assert [crop["share"] for crop in content["crops"]] == [f"{h * w / 600:.0%}" for _, _, h, w in boxes.tolist()]
@@ -184,14 +250,21 @@ def test_sliders_change_the_views_and_mistakes_change_nothing():
     viewer = CropViewer(images=some_images(), views=VIEWS)
     sent = overhear(viewer)
     viewer._on_message(viewer, {"kind": "show", "knobs": {"n_local": 1, "weak.flip": 1}}, [])
-    assert viewer.views == dataclasses.replace(VIEWS, n_local=1, weak=dataclasses.replace(ALL, flip=1)) and len(sent[-1][0]["crops"]) == 3
+    assert (
+        viewer.views == dataclasses.replace(VIEWS, n_local=1, weak=dataclasses.replace(ALL, flip=1))
+        and len(sent[-1][0]["crops"]) == 3
+    )
     good, crops = viewer.views, viewer.crops
     viewer._on_message(viewer, {"kind": "show", "knobs": {"global_scale[1]": 0.4}}, [])
     told = sent[-1][0]
     assert viewer.views is good and viewer.crops is crops and "global_scale must be ordered" in told["problem"]
     assert told["knobs"]["global_scale[1]"] == 0.4  # the slider stays where it was put
     viewer._on_message(viewer, {"kind": "show", "image": 1}, [])  # the image may change all the same
-    assert sent[-1][0]["image"] == 1 and sent[-1][0]["problem"] and [content["kind"] for content, _ in sent[-2:]] == ["image", "crops"]
+    assert (
+        sent[-1][0]["image"] == 1
+        and sent[-1][0]["problem"]
+        and [content["kind"] for content, _ in sent[-2:]] == ["image", "crops"]
+    )
     viewer._on_message(viewer, {"kind": "show", "knobs": {"global_scale[0]": 0.3}}, [])
     assert sent[-1][0]["problem"] == "" and viewer.views.global_scale == (0.3, 0.4)
     viewer._on_message(viewer, {"kind": "reset"}, [])
@@ -260,13 +333,16 @@ def test_defaults_know_upright_sources():
     assert CropViewer(images=some_images().numpy()).views == multicrop_for(30)
 
 
-@pytest.mark.parametrize("arguments, kind, said", [
-    ({"images": np.zeros((2, 5, 8, 8), np.uint8)}, ValueError, "1 or 3 channels"),
-    ({"images": [1, 2]}, TypeError, "images must be a NumPy array or a tensor, got list"),
-    ({"views": "weak"}, TypeError, "views must be a MultiCrop, got 'weak'"),
-    ({"seed": -1}, ValueError, "seed must be >= 0, got -1"),
-    ({"lang": "fr"}, ValueError, "lang must be one of"),
-])
+@pytest.mark.parametrize(
+    "arguments, kind, said",
+    [
+        ({"images": np.zeros((2, 5, 8, 8), np.uint8)}, ValueError, "1 or 3 channels"),
+        ({"images": [1, 2]}, TypeError, "images must be a NumPy array or a tensor, got list"),
+        ({"views": "weak"}, TypeError, "views must be a MultiCrop, got 'weak'"),
+        ({"seed": -1}, ValueError, "seed must be >= 0, got -1"),
+        ({"lang": "fr"}, ValueError, "lang must be one of"),
+    ],
+)
 def test_bad_arguments(arguments, kind, said):
     "Refused by name."
     with pytest.raises(kind) as error:
@@ -279,7 +355,9 @@ def test_words_and_picture():
     viewer = CropViewer(images=some_images(), views=VIEWS)
     boxes = viewer.crops.global_boxes[:, 0]
     first, second = (f"{share:.0%}" for share in (boxes[:, 2] * boxes[:, 3] / 600).tolist())
-    assert viewer.summary.startswith(f"Image 0 of 0 to 2 (30 × 20 px), seed 0: two global crops of 24 px show {first}, {second} of it; 5 local crops of 12 px show ")
+    assert viewer.summary.startswith(
+        f"Image 0 of 0 to 2 (30 × 20 px), seed 0: two global crops of 24 px show {first}, {second} of it; 5 local crops of 12 px show "
+    )
     assert viewer.summary.endswith("Step 9 of 9: + blur: as the network gets them.")
     viewer.lang = "zh"
     assert viewer.summary.startswith("图像 0") and first in viewer.summary and "网络得到的视图" in viewer.summary
@@ -296,23 +374,34 @@ def test_large_images_are_shrunk_for_the_browser_alone():
     image = some_images(1, height=900, width=1200)
     viewer = CropViewer(images=image)
     about, (png,) = overhear(viewer)[0]
-    assert (about["width"], about["height"], about["shown"]) == (1200, 900, [512, 384]) and pixels(png).shape == (384, 512, 3)
+    assert (about["width"], about["height"], about["shown"]) == (1200, 900, [512, 384]) and pixels(png).shape == (
+        384,
+        512,
+        3,
+    )
     assert equal(viewer.crops, multicrop_for(1200)(image, generator(0), return_boxes=True))
 
 
 def test_a_picture_stays_once_it_was_seen():
     "Without a run, the picture takes the widget's place in the file when the first view appears, and only then."
+
     class Handle:
         "What display gives."
+
         bundles = []
 
         def update(self, bundle, raw):
             self.bundles.append(bundle)
+
     viewer = CropViewer(images=some_images())
     viewer._handles.append(Handle())
     viewer._on_message(viewer, {"kind": "hello"}, [])
     viewer._on_message(viewer, {"kind": "hello"}, [])
-    assert len(Handle.bundles) == 1 and viewer.key in Handle.bundles[0]["text/html"] and "<img" in Handle.bundles[0]["text/html"]
+    assert (
+        len(Handle.bundles) == 1
+        and viewer.key in Handle.bundles[0]["text/html"]
+        and "<img" in Handle.bundles[0]["text/html"]
+    )
     child = CropViewer(images=some_images(), history=History())
     child._on_message(child, {"kind": "hello"}, [])
     assert not child._settled

@@ -1,4 +1,5 @@
 "The curves widget without a browser: what it keeps, what it tells, what it says, and what it refuses."
+
 import math
 import re
 import threading
@@ -6,8 +7,8 @@ import threading
 import numpy as np
 import pytest
 
-from dcacn_nb.events import EpochDone, Evaluated, RunFinished, RunStarted, SnapshotTaken, StepDone
-from dcacn_nb.runlog import RunLog
+from dcacn_nb.core.events import EpochDone, Evaluated, RunFinished, RunStarted, SnapshotTaken, StepDone
+from dcacn_nb.runs.log import RunLog
 from dcacn_nb.widgets import curves
 from dcacn_nb.widgets.curves import POINTS, Curves, Rows
 from dcacn_nb.widgets.feed import History
@@ -35,7 +36,7 @@ class Mirror:
         width = 4 + len(run["terms"]) if part == "steps" else 4
         if content["anew"]:
             run[part], run["kept"][part] = [], 0
-        run[part] = run[part][:run["kept"][part]] + np.frombuffer(buffers[0], "<f4").reshape(-1, width).tolist()
+        run[part] = run[part][: run["kept"][part]] + np.frombuffer(buffers[0], "<f4").reshape(-1, width).tolist()
         run["kept"][part] += content["kept"]
         self.most = max(self.most, len(run[part]))
 
@@ -45,7 +46,14 @@ def start(epochs=30, per_epoch=10):
 
 
 def step(n, per_epoch=10, **losses):
-    return StepDone(n, (n - 1) // per_epoch + 1, losses or {"total": 10 / n, "instance": 5 / n}, n / 1000, n / 10, images_per_second=400.0 + n)
+    return StepDone(
+        n,
+        (n - 1) // per_epoch + 1,
+        losses or {"total": 10 / n, "instance": 5 / n},
+        n / 1000,
+        n / 10,
+        images_per_second=400.0 + n,
+    )
 
 
 def scored(epoch, per_epoch=10):
@@ -115,7 +123,11 @@ def test_gaps(monkeypatch):
         widget(StepDone(i, 1, {"total": loss, "instance": 7.0}, 1e-3, math.nan))
     widget(Evaluated(1, 10, {}, {"acc": 0.5, "nmi": None}))
     steps = np.array(mirror.runs[0]["steps"])
-    assert np.array_equal(np.isnan(steps[:, 4]), [False, True, True, True, True, True, False]) and steps[0, 4] == 1.5 and steps[-1, 4] == 2.5
+    assert (
+        np.array_equal(np.isnan(steps[:, 4]), [False, True, True, True, True, True, False])
+        and steps[0, 4] == 1.5
+        and steps[-1, 4] == 2.5
+    )
     assert (steps[:, 5] == 7).all() and np.isnan(steps[:, 2:4]).all()
     assert np.array_equal(mirror.runs[0]["scores"], [[1, 0.5, math.nan, math.nan]], equal_nan=True)
     assert widget.summary == "Epoch 1 of 30: ACC 0.500; total loss 2.5."
@@ -129,7 +141,9 @@ def test_a_term_that_begins_late(monkeypatch):
     for event in (start(), step(1, total=3.0), step(2, total=2.0, cluster=9.0), step(3, cluster=8.0), scored(1)):
         widget(event)
     assert mirror.runs[0]["terms"] == ["total", "cluster"]
-    assert np.array_equal([row[4:] for row in mirror.runs[0]["steps"]], [[3, math.nan], [2, 9], [math.nan, 8]], equal_nan=True)
+    assert np.array_equal(
+        [row[4:] for row in mirror.runs[0]["steps"]], [[3, math.nan], [2, 9], [math.nan, 8]], equal_nan=True
+    )
 
 
 def test_methods_that_tell_epochs_only(monkeypatch):
@@ -139,7 +153,10 @@ def test_methods_that_tell_epochs_only(monkeypatch):
     mirror.hello()
     for event in (start(), EpochDone(1, 10, {"inertia": 4.0}), EpochDone(2, 20, {"inertia": 3.0})):
         widget(event)
-    assert mirror.runs[0]["terms"] == ["inertia"] and [[row[0], row[4]] for row in mirror.runs[0]["steps"]] == [[1, 4], [2, 3]]
+    assert mirror.runs[0]["terms"] == ["inertia"] and [[row[0], row[4]] for row in mirror.runs[0]["steps"]] == [
+        [1, 4],
+        [2, 3],
+    ]
     for event in (step(21, inertia=2.0), EpochDone(3, 30, {"inertia": 2.5})):
         widget(event)
     assert [row[0] for row in mirror.runs[0]["steps"]] == [pytest.approx(2.1)]
@@ -156,12 +173,18 @@ def test_bounded(monkeypatch):
         widget(step(n, total=float(n)))
     found = [row[4] for row in mirror.runs[0]["steps"]]
     assert mirror.most <= POINTS + 1 and len(widget._tracks[0].steps.rows) <= POINTS + 1
-    assert found == [n for n in range(1, 10_001) if (n - 1) % 16 == 0] + [10_000]  # 10,000 / 16 = 625 rows; 8 would be too many
+    assert found == [n for n in range(1, 10_001) if (n - 1) % 16 == 0] + [
+        10_000
+    ]  # 10,000 / 16 = 625 rows; 8 would be too many
     rows = Rows(limit=4)
     for n in range(9):
         rows.append([n])
     content, [buffer] = rows.news()
-    assert content == {"anew": True, "kept": 3} and np.frombuffer(buffer, "<f4").tolist() == [0, 4, 8] and rows.news() is None
+    assert (
+        content == {"anew": True, "kept": 3}
+        and np.frombuffer(buffer, "<f4").tolist() == [0, 4, 8]
+        and rows.news() is None
+    )
 
 
 def test_reports_wait_for_one_another(monkeypatch):
@@ -178,7 +201,9 @@ def test_reports_wait_for_one_another(monkeypatch):
     assert len(mirror.log) == before
     now[0] = 0.2
     widget(step(301))
-    assert len(mirror.log) == before + 3 and len(mirror.runs[0]["steps"]) == 301  # its loss terms, steps and (no) scores
+    assert (
+        len(mirror.log) == before + 3 and len(mirror.runs[0]["steps"]) == 301
+    )  # its loss terms, steps and (no) scores
 
 
 def test_anew(monkeypatch):
@@ -218,6 +243,7 @@ def test_browser_words_exist():
 
 def test_several_runs(monkeypatch, tmp_path):
     "A folder, events and a Run beside the run itself; each with its label, all in figure and summary."
+
     class Hearing:
         folder = None
 
@@ -236,9 +262,16 @@ def test_several_runs(monkeypatch, tmp_path):
     run.observer(scored(9))
     assert widget.wait(20)
     assert [mirror.runs[i]["label"] for i in range(4)] == ["own", "plain", "listed", "other"]
-    assert [len(mirror.runs[i]["scores"]) for i in range(4)] == [3, 4, 2, 1] and mirror.runs[3]["scores"][0][:2] == [9, pytest.approx(0.09)]
+    assert [len(mirror.runs[i]["scores"]) for i in range(4)] == [3, 4, 2, 1] and mirror.runs[3]["scores"][0][:2] == [
+        9,
+        pytest.approx(0.09),
+    ]
     said = widget.describe()
-    assert said.startswith("Epoch 3 of 3: ACC 0.030") and "plain, epoch 4: ACC 0.040" in said and "listed, epoch 2: ACC 0.020" in said
+    assert (
+        said.startswith("Epoch 3 of 3: ACC 0.030")
+        and "plain, epoch 4: ACC 0.040" in said
+        and "listed, epoch 2: ACC 0.020" in said
+    )
     assert all(f"{label}: ACC" in widget.figure().alt for label in ("own", "plain", "listed", "other"))
     widget.close()
 
@@ -248,7 +281,11 @@ def test_only_runs_to_compare():
     widget = Curves(compare={"a": told(2)})
     assert not widget._settled
     widget = Curves(compare={"a": [*told(2), RunFinished("completed", 20, 2)]})
-    assert widget._settled and widget.summary.startswith("a, epoch 2: ACC 0.020") and "Scores at the end: ACC 0.020" in widget.figure().alt
+    assert (
+        widget._settled
+        and widget.summary.startswith("a, epoch 2: ACC 0.020")
+        and "Scores at the end: ACC 0.020" in widget.figure().alt
+    )
     assert "dcacn-last" in widget._last()["text/html"]
 
 
@@ -257,7 +294,12 @@ def test_a_compared_run_that_goes_on(tmp_path):
     log = RunLog(tmp_path / "run")
     log(start())
     widget = Curves(compare={"other": tmp_path / "run"})
-    events = [step(1), SnapshotTaken(0, 1, np.arange(2), {"h": np.zeros((2, 2), np.float32)}), scored(1), RunFinished("completed", 10, 1)]
+    events = [
+        step(1),
+        SnapshotTaken(0, 1, np.arange(2), {"h": np.zeros((2, 2), np.float32)}),
+        scored(1),
+        RunFinished("completed", 10, 1),
+    ]
     thread = threading.Thread(target=lambda: [log(event) for event in events])
     thread.start()
     assert widget.wait(20)
@@ -276,7 +318,11 @@ def test_attached(tmp_path):
     for event in told(2):
         history(event)
     child = Curves(history=history)
-    assert isinstance(child, LiveWidget) and child.describe().startswith("Epoch 2 of 2: ACC 0.020") and len(child._tracks[0].steps.rows) == 20
+    assert (
+        isinstance(child, LiveWidget)
+        and child.describe().startswith("Epoch 2 of 2: ACC 0.020")
+        and len(child._tracks[0].steps.rows) == 20
+    )
     history(step(21))
     child.take(step(21))
     assert len(child._tracks[0].steps.rows) == 21
@@ -288,17 +334,22 @@ def test_printed_twin():
     assert "Nothing to draw yet" in widget.figure().alt
     for event in told(4):
         widget(event)
-    assert "Scores at the end: ACC 0.040, NMI 0.020, ARI 0.010." in widget.figure().alt and len(widget.figure().axes) == 4
+    assert (
+        "Scores at the end: ACC 0.040, NMI 0.020, ARI 0.010." in widget.figure().alt and len(widget.figure().axes) == 4
+    )
 
 
-@pytest.mark.parametrize("compare, error, words", [
-    (["a"], TypeError, "compare must be like"),
-    ({"a": "no/such"}, ValueError, "which is no folder"),
-    ({"a": 3}, TypeError, r"compare\['a'\] must be a folder, a Run or a list of events, got int"),
-    ({"": []}, ValueError, "text of its own"),
-    ({"this run": []}, ValueError, "label of the run itself"),
-    ({str(i): [] for i in range(8)}, ValueError, "at most 7 runs, got 8"),
-])
+@pytest.mark.parametrize(
+    "compare, error, words",
+    [
+        (["a"], TypeError, "compare must be like"),
+        ({"a": "no/such"}, ValueError, "which is no folder"),
+        ({"a": 3}, TypeError, r"compare\['a'\] must be a folder, a Run or a list of events, got int"),
+        ({"": []}, ValueError, "text of its own"),
+        ({"this run": []}, ValueError, "label of the run itself"),
+        ({str(i): [] for i in range(8)}, ValueError, "at most 7 runs, got 8"),
+    ],
+)
 def test_refused(compare, error, words):
     "What is no run is refused at the call, with what would be right."
     with pytest.raises(error, match=words):

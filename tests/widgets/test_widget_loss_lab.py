@@ -1,4 +1,5 @@
 "The loss lab's Python half: its figures against the losses and finite differences, what a page may send, and what the browser gets."
+
 import itertools
 import json
 import math
@@ -8,12 +9,33 @@ import numpy as np
 import pytest
 import torch
 
-from dcacn_nb.losses import balance_penalty, cluster_contrast, decoupled_info_nce, info_nce
+from dcacn_nb.method.losses import balance_penalty, cluster_contrast, decoupled_info_nce, info_nce
 from dcacn_nb.widgets.live import COMMON_WORDS, STATIC
-from dcacn_nb.widgets.loss_lab import (EXAMPLES, POINTS, START, START_P, WORDS, ClusterLoss, LabState, LossLab, assignment_losses, descend_assignments, descend_points,
-                                       example_assignments, example_figures, logit_slopes, multipliers, plot_assignments, plot_points, point_losses, pushes)
+from dcacn_nb.widgets.loss_lab import (
+    EXAMPLES,
+    POINTS,
+    START,
+    START_P,
+    WORDS,
+    ClusterLoss,
+    LabState,
+    LossLab,
+    assignment_losses,
+    descend_assignments,
+    descend_points,
+    example_assignments,
+    example_figures,
+    logit_slopes,
+    multipliers,
+    plot_assignments,
+    plot_points,
+    point_losses,
+    pushes,
+)
 
-CLUSTER_LOSSES = list(itertools.starmap(ClusterLoss, itertools.product(("sample", "cluster"), (True, False), (True, False), (0.3, 1.0))))
+CLUSTER_LOSSES = list(
+    itertools.starmap(ClusterLoss, itertools.product(("sample", "cluster"), (True, False), (True, False), (0.3, 1.0)))
+)
 
 
 def overhear(lab):
@@ -91,9 +113,14 @@ def test_assignments_have_the_values_and_slopes_of_the_losses(loss):
         p1, p2 = torch.as_tensor(x).softmax(-1)
         contrast = cluster_contrast(p1, p2, loss.temperature, loss.axis, loss.decoupled)
         return (contrast + loss.balance * (balance_penalty(p1) + balance_penalty(p2))).item()
+
     found = assignment_losses(p, loss.temperature)
     form = "decoupled" if loss.decoupled else "coupled"
-    assert found[f"{loss.axis}_{form}"] + loss.balance * sum(found["balance"]) == pytest.approx(value(logits), abs=1e-12) == pytest.approx(loss(p).item(), abs=1e-12)
+    assert (
+        found[f"{loss.axis}_{form}"] + loss.balance * sum(found["balance"])
+        == pytest.approx(value(logits), abs=1e-12)
+        == pytest.approx(loss(p).item(), abs=1e-12)
+    )
     slope = slopes(value, logits.numpy())
     np.testing.assert_allclose(logit_slopes(p, loss), slope, atol=1e-8)
     moved = ((logits - 1e-6 * torch.tensor(slope)).softmax(-1) - p) / 1e-6
@@ -104,12 +131,22 @@ def test_examples_have_the_figures_of_the_text():
     "250 images, 10 clusters: balance sees collapse in size, contrast of columns sees uniformity."
     figures = example_figures()
     assert tuple(figures) == EXAMPLES
-    for name, wanted in {"balanced": (1.890, 0, 5.364), "collapsed": (1.958, 2.231, 6.211), "exact": (2.790, 2.303, 6.211), "uniform": (2.890, 0, 6.211)}.items():
+    for name, wanted in {
+        "balanced": (1.890, 0, 5.364),
+        "collapsed": (1.958, 2.231, 6.211),
+        "exact": (2.790, 2.303, 6.211),
+        "uniform": (2.890, 0, 6.211),
+    }.items():
         np.testing.assert_allclose(figures[name], wanted, atol=6e-4)
-    assert figures["balanced"][0] == pytest.approx(math.log(18) - 1) and figures["exact"][1] == pytest.approx(math.log(10))
+    assert figures["balanced"][0] == pytest.approx(math.log(18) - 1) and figures["exact"][1] == pytest.approx(
+        math.log(10)
+    )
     for n, k in ((6, 3), (250, 10)):
         examples = example_assignments(n, k)
-        assert all(p.shape == (n, k) and torch.allclose(p.sum(1), torch.ones(n, dtype=torch.float64)) for p in examples.values())
+        assert all(
+            p.shape == (n, k) and torch.allclose(p.sum(1), torch.ones(n, dtype=torch.float64))
+            for p in examples.values()
+        )
         assert (examples["collapsed"].argmax(1) == 0).all() and (examples["balanced"].sum(0) >= n // k).all()
 
 
@@ -117,15 +154,22 @@ def test_downhill_goes_down():
     "Every loss falls, and only the assignment with balance leaves a collapse."
     for temperature, decoupled in itertools.product((0.1, 0.5, 1.0), (True, False)):
         form = "decoupled" if decoupled else "coupled"
-        values = [point_losses(START, temperature)[form]] + [point_losses(descend_points(START, temperature, decoupled, n), temperature)[form] for n in (1, 20)]
+        values = [point_losses(START, temperature)[form]] + [
+            point_losses(descend_points(START, temperature, decoupled, n), temperature)[form] for n in (1, 20)
+        ]
         assert values == sorted(values, reverse=True)
     start = torch.tensor(START_P, dtype=torch.float64)
     assert all(loss(descend_assignments(start, loss, 5, 6 * loss.temperature)) < loss(start) for loss in CLUSTER_LOSSES)
     collapsed = torch.stack([example_assignments(6, 3)["collapsed"]] * 2)
     clusters = lambda p: p[0].argmax(1).unique().numel()
-    assert clusters(descend_assignments(collapsed, ClusterLoss("cluster"), 30)) == 1 and clusters(descend_assignments(collapsed, ClusterLoss("cluster", balance=True), 30)) == 3
+    assert (
+        clusters(descend_assignments(collapsed, ClusterLoss("cluster"), 30)) == 1
+        and clusters(descend_assignments(collapsed, ClusterLoss("cluster", balance=True), 30)) == 3
+    )
     exact = torch.stack([example_assignments(6, 3)["exact"]] * 2)
-    assert torch.equal(descend_assignments(exact, ClusterLoss("cluster", balance=True), 5), exact)  # saturated: nothing passes
+    assert torch.equal(
+        descend_assignments(exact, ClusterLoss("cluster", balance=True), 5), exact
+    )  # saturated: nothing passes
 
 
 # --- what can be set
@@ -136,30 +180,36 @@ def test_the_state_is_checked_and_kept_to_the_bit():
     assert all(sum(row) == pytest.approx(1, abs=1e-12) for view in state.p for row in view)
 
 
-@pytest.mark.parametrize("wish, said", [
-    ({"angles": [1, 2, 3]}, "angles must be finite numbers of shape (6,), got [1, 2, 3]"),
-    ({"angles": [1, 2, 3, 4, 5, "north"]}, "angles must be finite numbers"),
-    ({"angles": [1, 2, 3, 4, 5, math.inf]}, "angles must be finite numbers"),
-    ({"angles": {"a": 1}}, "angles must be finite numbers"),
-    ({"angles": [10**400] * 6}, "angles must be finite numbers"),
-    ({"angles": [[1, 2, 3]] * 2}, "angles must be finite numbers"),
-    ({"angles": list(range(100_000))}, "angles must be finite numbers"),
-    ({"p": [[[1, 0, 0]] * 6]}, "p must be finite numbers of shape (2, 6, 3)"),
-    ({"p": [[[1, 0, None]] * 6] * 2}, "p must be finite numbers"),
-    ({"p": [[[1, 0, 0]] * 6, [[1.2, -0.2, 0]] * 6]}, "p must have rows of numbers >= 0 that sum to 1, got a row [1.2, -0.2, 0.0]"),
-    ({"p": [[[0.5, 0.4, 0]] * 6] * 2}, "that sum to 1, got a row [0.5, 0.4, 0.0]"),
-    ({"temperature": 0}, "temperature must be >= 0.01 and <= 10, got 0"),
-    ({"temperature": "hot"}, "temperature must be a number, got 'hot'"),
-    ({"cluster_temperature": math.nan}, "cluster_temperature must be"),
-    ({"page": "losses"}, "page must be one of 'points', 'assignments'"),
-    ({"page": "x" * 100_000}, "page must be one of"),
-    ({"axis": ["sample"]}, "axis must be one of"),
-    ({"decoupled": "yes"}, "decoupled must be one of True, False"),
-    ({"balance": 2}, "balance must be one of"),
-    ({"example": "collapse"}, "did you mean 'collapsed'"),
-    ({"speed": 3}, "speed"),
-    ({"angles": list(START[:5]) + [0], "axis": "rows"}, "axis must be one of"),
-])
+@pytest.mark.parametrize(
+    "wish, said",
+    [
+        ({"angles": [1, 2, 3]}, "angles must be finite numbers of shape (6,), got [1, 2, 3]"),
+        ({"angles": [1, 2, 3, 4, 5, "north"]}, "angles must be finite numbers"),
+        ({"angles": [1, 2, 3, 4, 5, math.inf]}, "angles must be finite numbers"),
+        ({"angles": {"a": 1}}, "angles must be finite numbers"),
+        ({"angles": [10**400] * 6}, "angles must be finite numbers"),
+        ({"angles": [[1, 2, 3]] * 2}, "angles must be finite numbers"),
+        ({"angles": list(range(100_000))}, "angles must be finite numbers"),
+        ({"p": [[[1, 0, 0]] * 6]}, "p must be finite numbers of shape (2, 6, 3)"),
+        ({"p": [[[1, 0, None]] * 6] * 2}, "p must be finite numbers"),
+        (
+            {"p": [[[1, 0, 0]] * 6, [[1.2, -0.2, 0]] * 6]},
+            "p must have rows of numbers >= 0 that sum to 1, got a row [1.2, -0.2, 0.0]",
+        ),
+        ({"p": [[[0.5, 0.4, 0]] * 6] * 2}, "that sum to 1, got a row [0.5, 0.4, 0.0]"),
+        ({"temperature": 0}, "temperature must be >= 0.01 and <= 10, got 0"),
+        ({"temperature": "hot"}, "temperature must be a number, got 'hot'"),
+        ({"cluster_temperature": math.nan}, "cluster_temperature must be"),
+        ({"page": "losses"}, "page must be one of 'points', 'assignments'"),
+        ({"page": "x" * 100_000}, "page must be one of"),
+        ({"axis": ["sample"]}, "axis must be one of"),
+        ({"decoupled": "yes"}, "decoupled must be one of True, False"),
+        ({"balance": 2}, "balance must be one of"),
+        ({"example": "collapse"}, "did you mean 'collapsed'"),
+        ({"speed": 3}, "speed"),
+        ({"angles": list(START[:5]) + [0], "axis": "rows"}, "axis must be one of"),
+    ],
+)
 def test_bad_wishes_are_refused_in_words_and_change_nothing(wish, said):
     "From code by an exception, from a page by a message, which is short whatever was sent."
     lab = LossLab()
@@ -172,7 +222,16 @@ def test_bad_wishes_are_refused_in_words_and_change_nothing(wish, said):
     assert told(lab, sent, kind="show", temperature=0.4)["problem"] == "" and lab.state.temperature == 0.4
 
 
-@pytest.mark.parametrize("content", [{"kind": "downhill", "steps": 10**9}, {"kind": "downhill", "steps": 2.5}, {"kind": "downhill", "decoupled": "both"}, {"kind": "downhill", "rate": 3}, {"kind": "reset", "all": 1}])
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"kind": "downhill", "steps": 10**9},
+        {"kind": "downhill", "steps": 2.5},
+        {"kind": "downhill", "decoupled": "both"},
+        {"kind": "downhill", "rate": 3},
+        {"kind": "reset", "all": 1},
+    ],
+)
 def test_bad_actions_are_refused(content):
     "A page cannot keep the kernel busy."
     lab = LossLab()
@@ -198,13 +257,29 @@ def test_what_reaches_the_browser():
     answer = told(lab, sent, kind="show", angles=[20, 100, 180, 30, 110, 300])
     found = point_losses([20, 100, 180, 30, 110, 300], 0.2)
     assert {name: answer[name] for name in found} == found == lab.losses and answer["temperature"] == 0.2
-    answer = told(lab, sent, kind="show", page="assignments", p=START_P[::-1], axis="cluster", decoupled=False, balance=True, cluster_temperature=0.5)
+    answer = told(
+        lab,
+        sent,
+        kind="show",
+        page="assignments",
+        p=START_P[::-1],
+        axis="cluster",
+        decoupled=False,
+        balance=True,
+        cluster_temperature=0.5,
+    )
     swapped = torch.tensor(START_P[::-1], dtype=torch.float64)
     assert answer["page"] == "assignments" == lab.state.page and lab.losses == assignment_losses(swapped, 0.5)
     assert {name: answer[name] for name in lab.losses} == lab.losses
     np.testing.assert_allclose(answer["moves"], pushes(swapped, ClusterLoss("cluster", False, True, 0.5)), atol=1e-12)
-    assert answer["large"] == {"n": 250, "k": 10, "figures": example_figures(250, 10, 0.5, False)} and answer["example"] == ""
-    assert json.loads(json.dumps(answer))["p"] == [list(map(list, view)) for view in answer["p"]] and len(json.dumps(answer)) < 4000
+    assert (
+        answer["large"] == {"n": 250, "k": 10, "figures": example_figures(250, 10, 0.5, False)}
+        and answer["example"] == ""
+    )
+    assert (
+        json.loads(json.dumps(answer))["p"] == [list(map(list, view)) for view in answer["p"]]
+        and len(json.dumps(answer)) < 4000
+    )
 
 
 def test_examples_and_actions():
@@ -213,8 +288,12 @@ def test_examples_and_actions():
     sent = overhear(lab)
     for example in EXAMPLES:
         assert told(lab, sent, kind="show", page="assignments", example=example)["example"] == example
-        torch.testing.assert_close(torch.tensor(lab.state.p, dtype=torch.float64)[1], example_assignments(6, 3)[example])
-    assert np.abs(told(lab, sent, kind="show", example="uniform")["moves"]).max() < 1e-12  # no direction is better than another
+        torch.testing.assert_close(
+            torch.tensor(lab.state.p, dtype=torch.float64)[1], example_assignments(6, 3)[example]
+        )
+    assert (
+        np.abs(told(lab, sent, kind="show", example="uniform")["moves"]).max() < 1e-12
+    )  # no direction is better than another
     lab.reset()
     before = lab.state.loss(torch.tensor(lab.state.p, dtype=torch.float64))
     told(lab, sent, kind="downhill")
@@ -247,38 +326,76 @@ def test_words_and_pictures():
     assert f"解耦 {found['decoupled']:.3f}" in lab.summary
     lab.show(page="assignments", example="collapsed")
     assert "99%" in lab.summary and f"{lab.losses['cluster_decoupled']:.3f}（解耦）" in lab.summary
-    assert f"columns {lab.losses['cluster_coupled']:.3f} coupled" in lab.figure().alt and "Arrows of: rows, decoupled." in lab.figure().alt
+    assert (
+        f"columns {lab.losses['cluster_coupled']:.3f} coupled" in lab.figure().alt
+        and "Arrows of: rows, decoupled." in lab.figure().alt
+    )
     assert "columns, coupled, with balance" in plot_assignments(START_P, ClusterLoss("cluster", False, True)).alt
-    assert min(len(figure.png(theme, dpi=40)) for figure in (plot_points(), plot_assignments()) for theme in ("light", "dark")) > 1000
+    assert (
+        min(
+            len(figure.png(theme, dpi=40))
+            for figure in (plot_points(), plot_assignments())
+            for theme in ("light", "dark")
+        )
+        > 1000
+    )
     source = (STATIC / "losslab.js").read_text(encoding="utf-8")
-    asked = set(re.findall(r'\bt\("(\w+)"', source)) | {f"{stem}_{form}" for stem in ("downhill", "slope") for form in ("coupled", "decoupled")}
-    asked |= {"coupled_loss", "decoupled_loss", "page_points", "page_assignments", "anchor", "angle", "multiplier", "alone", "balance", *EXAMPLES}
+    asked = set(re.findall(r'\bt\("(\w+)"', source)) | {
+        f"{stem}_{form}" for stem in ("downhill", "slope") for form in ("coupled", "decoupled")
+    }
+    asked |= {
+        "coupled_loss",
+        "decoupled_loss",
+        "page_points",
+        "page_assignments",
+        "anchor",
+        "angle",
+        "multiplier",
+        "alone",
+        "balance",
+        *EXAMPLES,
+    }
     assert len(asked) > 40 and asked <= set(WORDS) | set(COMMON_WORDS)
     assert all(len(pair) == 2 and all(pair) for pair in WORDS.values())
-    assert all(set(re.findall(r"\{(\w+)", english)) == set(re.findall(r"\{(\w+)", chinese)) for english, chinese in WORDS.values())
+    assert all(
+        set(re.findall(r"\{(\w+)", english)) == set(re.findall(r"\{(\w+)", chinese))
+        for english, chinese in WORDS.values()
+    )
 
 
 def test_a_picture_stays_and_is_renewed_when_asked_for():
     "Once when first seen, once more for each press of the button; never in between, since the keyboard would lose its place."
+
     class Handle:
         "What display gives."
+
         bundles = []
 
         def update(self, bundle, raw):
             self.bundles.append(bundle)
+
     lab = LossLab()
     lab._handles.append(Handle())
     overhear(lab)
     lab._on_message(lab, {"kind": "hello"}, [])
     lab._on_message(lab, {"kind": "show", "temperature": 0.1}, [])
-    assert len(Handle.bundles) == 1 and lab.key in Handle.bundles[0]["text/html"] and "<img" in Handle.bundles[0]["text/html"]
+    assert (
+        len(Handle.bundles) == 1
+        and lab.key in Handle.bundles[0]["text/html"]
+        and "<img" in Handle.bundles[0]["text/html"]
+    )
     lab._on_message(lab, {"kind": "keep"}, [])
-    assert len(Handle.bundles) == 2 and "temperature 0.1" in Handle.bundles[1]["text/plain"] and Handle.bundles[1]["text/plain"] == lab.summary
+    assert (
+        len(Handle.bundles) == 2
+        and "temperature 0.1" in Handle.bundles[1]["text/plain"]
+        and Handle.bundles[1]["text/plain"] == lab.summary
+    )
 
 
 def test_it_is_found_by_its_name():
     "The package hands it out like the others, and refuses unknown languages by name."
     import dcacn_nb.widgets
+
     assert dcacn_nb.widgets.LossLab is LossLab and "LossLab" in dcacn_nb.widgets.__all__
     with pytest.raises(ValueError, match="lang must be one of 'en', 'zh'"):
         LossLab(lang="fr")

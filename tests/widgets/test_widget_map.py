@@ -1,4 +1,5 @@
-"EmbeddingView and its helper process, without a browser: what happens when something goes wrong, and what happens at once."
+"MapViewer and its helper process, without a browser: what happens when something goes wrong, and what happens at once."
+
 import io
 import os
 import signal
@@ -9,11 +10,11 @@ import time
 
 import numpy as np
 import pytest
+from project import ROOT
 
-from dcacn_nb.events import RunFinished, RunStarted, SnapshotTaken
+from dcacn_nb.core.events import RunFinished, RunStarted, SnapshotTaken
 from dcacn_nb.widgets.feed import History
 from dcacn_nb.widgets.projector import Film, Projector
-from project import ROOT
 
 
 def snapshot(epoch, n=12, first=0, images=False):
@@ -31,6 +32,7 @@ START = RunStarted("dcacn", {}, {}, 12, 20, 10)
 
 class StandIn:
     "In place of the helper: a map at once, or when the gate opens; or an error."
+
     def __init__(self, gate=None, error=None):
         self.gate, self.error, self.calls = gate, error, []
 
@@ -55,12 +57,12 @@ class StandIn:
 @pytest.fixture
 def make():
     "Views with a stand-in for the helper; closed at the end."
-    from dcacn_nb.widgets.embedding_view import EmbeddingView
+    from dcacn_nb.widgets.map import MapViewer
 
     views = []
 
     def build(helper=None, **kwargs):
-        view = EmbeddingView(**kwargs)
+        view = MapViewer(**kwargs)
         view.projector = helper or StandIn()
         views.append(view)
         return view
@@ -109,7 +111,13 @@ def test_the_helper_dies_with_its_kernel(tmp_path, end):
     "A script without a __main__ guard gets its maps; however it ends, and in the middle of a map, the helper ends too."
     script = tmp_path / "script.py"
     script.write_text(SCRIPT.format(end=end))
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    done = subprocess.run(
+        [sys.executable, script],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
     pid = int(done.stdout)
     until = time.monotonic() + 10
     while alive(pid) and time.monotonic() < until:
@@ -156,7 +164,11 @@ def test_waiting_features_are_counted_with_the_matrix_they_are_part_of():
     film = Film(("tsne",), budget=3 * 8 * 1000 * 10)
     for epoch in range(20):
         film.add(epoch, np.zeros((1000, 5))[::10], np.zeros((1000, 3))[::10])
-    assert sum(bool(film.lacks(frame)) for frame in film.frames) <= 4 and film.dropped >= 16 and film.lacks(film.frames.last)
+    assert (
+        sum(bool(film.lacks(frame)) for frame in film.frames) <= 4
+        and film.dropped >= 16
+        and film.lacks(film.frames.last)
+    )
 
 
 # ---- the widget
@@ -207,7 +219,12 @@ def test_a_new_run_and_other_images_begin_a_new_film(make):
     assert view.wait(30) and [frame.epoch for frame in view.film.shown("tsne")] == [3]
     view.selection = [1, 2]
     view(snapshot(4, first=50))
-    assert view.wait(30) and [frame.epoch for frame in view.film.shown("tsne")] == [4] and view.indices[0] == 50 and view.selection == []
+    assert (
+        view.wait(30)
+        and [frame.epoch for frame in view.film.shown("tsne")] == [4]
+        and view.indices[0] == 50
+        and view.selection == []
+    )
 
 
 def test_samples_and_strides(make):
@@ -219,7 +236,9 @@ def test_samples_and_strides(make):
     messages = sent(view)
     assert messages[0][0]["strides"] == {"pca": 1, "tsne": 3} and messages[0][0]["n"] == 40
     assert np.frombuffer(messages[0][1][0], "<i4").tolist() == list(range(0, 120, 3))
-    sizes = {content["method"]: [len(part) for part in buffers] for content, buffers in messages if content["kind"] == "map"}
+    sizes = {
+        content["method"]: [len(part) for part in buffers] for content, buffers in messages if content["kind"] == "map"
+    }
     assert sizes == {"pca": [160, 80, 40], "tsne": [56, 80, 40]}
     assert "14 images" in view.summary
 
@@ -234,7 +253,11 @@ def test_pca_alone_until_somebody_asks(make):
     view.method = "tsne"
     assert view.wait(30)
     view(snapshot(3))
-    assert view.wait(30) and [frame.epoch for frame in view.film.shown("tsne")] == [2, 3] and view.summary.startswith("t-SNE of 12 images at epoch 3 (snapshot 4 of 4)")
+    assert (
+        view.wait(30)
+        and [frame.epoch for frame in view.film.shown("tsne")] == [2, 3]
+        and view.summary.startswith("t-SNE of 12 images at epoch 3 (snapshot 4 of 4)")
+    )
 
 
 def test_a_helper_that_fails_is_named_and_pca_goes_on(make, caplog):
@@ -253,7 +276,11 @@ def test_a_helper_that_fails_is_named_and_pca_goes_on(make, caplog):
     assert killed.wait(60)
     killed.projector.process.kill()
     killed(snapshot(1))
-    assert killed.wait(60) and killed._state()["problem"] == "" and [frame.epoch for frame in killed.film.shown("tsne")] == [0, 1]
+    assert (
+        killed.wait(60)
+        and killed._state()["problem"] == ""
+        and [frame.epoch for frame in killed.film.shown("tsne")] == [0, 1]
+    )
 
 
 def test_the_picture_is_settled_again_when_the_last_map_comes(make):
@@ -294,7 +321,10 @@ def test_names_of_clusters_and_classes(make, tmp_path):
     view(snapshot(0, first=2))
     assert view.wait(30)
     messages = sent(view)
-    assert np.frombuffer(messages[0][1][1], "<u2").tolist() == [1, 0] + [65535] * 10 and messages[0][0]["classes"] == ["a", "b"]
+    assert np.frombuffer(messages[0][1][1], "<u2").tolist() == [1, 0] + [65535] * 10 and messages[0][0]["classes"] == [
+        "a",
+        "b",
+    ]
     assert [content["names"] for content, _ in messages if content["kind"] == "state"] == [{"1": "cats & <dogs>"}]
     assert "3 classes" in view.summary and view.figure().axes[-1].get_legend().get_title().get_text() == "class"
 
@@ -306,10 +336,17 @@ def test_the_selection_is_data_set_indices(make):
     view(snapshot(0, first=100))
     assert view.wait(30)
     view.selection = [103, 101]
-    assert heard == [[103, 101]] and view.selected.tolist() == [103, 101] and view.selected.dtype == np.int64 and view.summary.endswith("; 2 images selected.")
+    assert (
+        heard == [[103, 101]]
+        and view.selected.tolist() == [103, 101]
+        and view.selected.dtype == np.int64
+        and view.summary.endswith("; 2 images selected.")
+    )
 
 
-@pytest.mark.parametrize("arrays", [{}, {"h": np.zeros((2, 3)), "p": np.ones((2, 2))}, {"h": np.zeros((4, 3, 1)), "p": np.ones((4, 2))}])
+@pytest.mark.parametrize(
+    "arrays", [{}, {"h": np.zeros((2, 3)), "p": np.ones((2, 2))}, {"h": np.zeros((4, 3, 1)), "p": np.ones((4, 2))}]
+)
 def test_snapshots_without_features_are_left_out(make, arrays):
     "No h, too few images, or a wrong shape: nothing is drawn, nothing is raised."
     view = make()
@@ -321,16 +358,28 @@ def test_every_cluster_is_in_the_printed_picture(make):
     "Even the sixth, a small plus, which vanishes if it is snapped to pixels."
     from PIL import Image
 
-    from dcacn_nb.picture import COLORS
+    from dcacn_nb.report.picture import COLORS
 
     cluster = np.arange(60) % 6
     view = make()
-    view(SnapshotTaken(0, 0, np.arange(60), {"h": np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32), "p": np.eye(6, dtype=np.float32)[cluster]}))
+    view(
+        SnapshotTaken(
+            0,
+            0,
+            np.arange(60),
+            {
+                "h": np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32),
+                "p": np.eye(6, dtype=np.float32)[cluster],
+            },
+        )
+    )
     assert view.wait(30)
     figure = view.figure()
     figure.axes[0].get_legend().remove()
-    ink = 255.0 - np.asarray(Image.open(io.BytesIO(figure.png(dpi=60))).convert("RGB")).reshape(-1, 3)  # what is taken off white: pale or not, its direction tells the colour
+    ink = 255.0 - np.asarray(Image.open(io.BytesIO(figure.png(dpi=60))).convert("RGB")).reshape(
+        -1, 3
+    )  # what is taken off white: pale or not, its direction tells the colour
     ink = ink[ink.sum(1) > 80]
     for color in COLORS[:6]:
-        own = np.array([255.0 - int(color[i:i + 2], 16) for i in (1, 3, 5)])
+        own = np.array([255.0 - int(color[i : i + 2], 16) for i in (1, 3, 5)])
         assert (ink @ own / np.linalg.norm(ink, axis=1) / np.linalg.norm(own) > 0.995).sum() > 5, color

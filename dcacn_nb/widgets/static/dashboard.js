@@ -1,6 +1,6 @@
 // The dashboard: controls and progress of a run, and all other widgets in tabs. Each tab's widget is a model of its own, drawn by its own file.
 
-const DASHBOARD_VIEWS = {curves: renderCurves, health: renderHealth, map: renderEmbedding, attention: renderAttention, views: renderCrops, clusters: renderClusters};
+const DASHBOARD_VIEWS = {curves: renderCurves, health: renderHealth, map: renderMap, attention: renderAttention, crops: renderCrops, clusters: renderClusters};
 const DASHBOARD_FORMATS = [["png", "PNG"], ["svg", "SVG"], ["pdf", "PDF"]];
 const DASHBOARD_TYPES = {png: "image/png", svg: "image/svg+xml", pdf: "application/pdf"};
 let dashboardCount = 0; // ids must be unique in a page, and a dashboard may be in it twice

@@ -316,7 +316,7 @@ function losslabAssignments(t, stop, asker) {
   }};
 }
 
-function renderLosslab({model, root, t, stop}) {
+function renderLossLab({model, root, t, stop}) {
   const asker = losslabAsker(model, stop), pages = {points: losslabPoints(t, stop, asker), assignments: losslabAssignments(t, stop, asker)};
   const tabs = Object.fromEntries(Object.keys(pages).map(page => [page, button(t(`page_${page}`), () => { open(page); asker.ask({page}); }, {"aria-pressed": "false"})]));
   const problem = h("p", {class: "dcacn-crops-problem", role: "alert"});

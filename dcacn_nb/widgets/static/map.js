@@ -1,4 +1,4 @@
-// EmbeddingView: maps of the same images, snapshot after snapshot. Points are stamped into one pixel buffer (a thousand drawImage calls would be slower),
+// MapViewer: maps of the same images, snapshot after snapshot. Points are stamped into one pixel buffer (a thousand drawImage calls would be slower),
 // and move from map to map. All arrays are typed; a map is 4 bytes a point.
 
 const EMBEDDING_REACH = 12; // pixels from the pointer within which a point is found
@@ -142,7 +142,7 @@ class EmbeddingMotion {
   }
 }
 
-function renderEmbedding({model, root, t, stop}) {
+function renderMap({model, root, t, stop}) {
   const film = new EmbeddingFilm(), motion = new EmbeddingMotion(), painter = new EmbeddingPainter();
   const camera = {x: 0, y: 0, zoom: 1}, lit = new Set();
   let sheet = null, follow = true, selected = new Set(), current = -1, drag = null, box = null, screen = new Float32Array(0), styles = new Uint8Array(0), radius = 3, timer = 0, later = 0;
@@ -235,7 +235,7 @@ function renderEmbedding({model, root, t, stop}) {
     }
   }
 
-  const map = plot({height: 420, label: t("map_label"), draw, stop, attributes: {tabindex: 0, role: "application", "aria-roledescription": t("map"), "data-embedding": "map"}});
+  const map = plot({height: 420, label: t("map_label"), draw, stop, attributes: {tabindex: 0, role: "application", "aria-roledescription": t("map"), "data-map": "map"}});
   const tip = h("div", {class: "dcacn-tip", hidden: true}), spoken = h("p", {class: "dcacn-note dcacn-spoken", role: "status", "aria-live": "polite"});
 
   // ---- one point
@@ -481,7 +481,7 @@ function renderEmbedding({model, root, t, stop}) {
 
   root.append(
     h("div", {class: "dcacn-row"}, playing, scrubber.node, methods.node, colored.node),
-    h("div", {class: "dcacn-columns dcacn-embedding"},
+    h("div", {class: "dcacn-columns dcacn-map"},
       h("div", {}, h("div", {class: "dcacn-map"}, map.node, tip), spoken,
         h("div", {class: "dcacn-row"}, dragMode.node, button("+", () => zoom(1.4), {"aria-label": t("zoom_in"), title: t("zoom_in")}), button("−", () => zoom(1 / 1.4), {"aria-label": t("zoom_out"), title: t("zoom_out")}), button(t("reset_view"), home))),
       h("div", {}, legend, h("div", {class: "dcacn-row"}, picker.node), chosen)),

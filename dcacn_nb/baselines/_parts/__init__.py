@@ -1,0 +1,1 @@
+"""What several baselines share, exported from nbs/baselines/parts."""

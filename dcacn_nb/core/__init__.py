@@ -1,0 +1,1 @@
+"""What every floor stands on: checks, files, seeds, devices, events."""

@@ -1,0 +1,45 @@
+"""Images: sets, folders and public sources."""
+
+from dcacn_nb.core.lazy import lazy_names
+
+_PUBLIC = {
+    "ImageSet": "image_set",
+    "contact_sheet": "image_set",
+    "from_arrays": "image_set",
+    "load_images": "image_set",
+    "fetch": "image_set",
+    "batches": "image_set",
+    "to_storage": "image_set",
+    "load_like": "image_set",
+    "LIMIT_STREAM": "image_set",
+    "Listing": "folders",
+    "list_classes": "folders",
+    "list_images": "folders",
+    "is_grey": "folders",
+    "to_8bit": "folders",
+    "fit_square": "folders",
+    "to_chw": "folders",
+    "read_image": "folders",
+    "measure_image": "folders",
+    "plan_size": "folders",
+    "default_cache": "folders",
+    "cache_key": "folders",
+    "decode_folder": "folders",
+    "IMAGE_SUFFIXES": "folders",
+    "SPLIT_NAMES": "folders",
+    "UNREADABLE": "folders",
+    "known_sources": "sources",
+    "RawSource": "sources",
+    "read_idx": "sources",
+    "superclass_of": "sources",
+    "read_source": "sources",
+    "find_synsets": "sources",
+    "verify": "sources",
+    "SOURCES": "sources",
+    "SYNSETS": "sources",
+    "CIFAR100_SUPERCLASSES": "sources",
+    "FASHION_CLASSES": "sources",
+    "STL_CLASSES": "sources",
+}
+__all__ = list(_PUBLIC)
+__getattr__, __dir__ = lazy_names(__name__, _PUBLIC)

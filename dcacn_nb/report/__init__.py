@@ -1,0 +1,48 @@
+"""A run as pictures, words and a page."""
+
+from dcacn_nb.core.lazy import lazy_names
+
+_PUBLIC = {
+    "Picture": "picture",
+    "empty_picture": "picture",
+    "plain_text": "picture",
+    "COLORS": "picture",
+    "MARKERS": "picture",
+    "DASHES": "picture",
+    "SCORES": "picture",
+    "THEMES": "picture",
+    "FORMATS": "picture",
+    "OWN_COLOR": "picture",
+    "Story": "history",
+    "tell": "history",
+    "choose": "history",
+    "cluster_names": "history",
+    "pca": "maps",
+    "align": "maps",
+    "tsne": "maps",
+    "EmbeddingSequence": "maps",
+    "METHODS": "maps",
+    "plot_curves": "figures",
+    "plot_health": "figures",
+    "similarity": "figures",
+    "plot_clusters": "figures",
+    "plot_embedding_evolution": "figures",
+    "plot_attention": "figures",
+    "plot_views": "figures",
+    "plot_crops": "figures",
+    "HEALTH": "figures",
+    "MAPS": "figures",
+    "Finding": "diagnosis",
+    "diagnose": "diagnosis",
+    "SENTENCES": "diagnosis",
+    "ADVICE": "diagnosis",
+    "SEVERITY": "diagnosis",
+    "USUAL": "diagnosis",
+    "LEAST": "diagnosis",
+    "write_report": "page",
+    "STYLE": "page",
+    "PICTURES": "page",
+    "STATUS": "page",
+}
+__all__ = list(_PUBLIC)
+__getattr__, __dir__ = lazy_names(__name__, _PUBLIC)
