@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from dcacn_nb.core.seeds import generator
 from dcacn_nb.method.config import build_model, build_views, preset
 from dcacn_nb.method.step import Method, Stepper, TrainState, place
-from dcacn_nb.runs.graphs import record_graph
+from dcacn_nb.runs.graphs import RecordedStepper
 
 CASES = [  # (recipe, preset, channels, side, changes)
     ("CIFAR-10", "paper", 3, 32, {}),
@@ -61,7 +61,7 @@ def forward_flops(config) -> int:
 
 def measured(state: TrainState, views, images: torch.Tensor, steps: int, warm_up: int, record) -> dict:
     "Milliseconds of a step, and until the host has asked for all of it; kernels, and the milliseconds they take; memory."
-    chosen, stepper = torch.arange(len(images), device=images.device), Stepper(state, views, Method(), record)
+    chosen, stepper = torch.arange(len(images), device=images.device), stepper_class(state, views, Method())
     cuda = images.is_cuda
     wait = torch.cuda.synchronize if cuda else lambda: None
 
@@ -134,7 +134,7 @@ def main():
     args = parser.parse_args()
     rows = []
     for number in args.cases:
-        for record in (None, record_graph) if args.device == "cuda" else (None,):
+        for stepper_class in (Stepper, RecordedStepper) if args.device == "cuda" else (Stepper,):
             rows.append(row(*CASES[number], args.device, args.steps, args.warm_up, record))
             print(rows[-1], flush=True)
             if args.output:

@@ -40,6 +40,10 @@ STATE = """() => {
   };
 }"""
 
+HARMLESS = {
+    # Exact console texts that say nothing about our notebooks, each with its reason.
+}
+
 
 def find_browser(playwright) -> "str | None":
     "Path of a Chromium or Chrome: one named in CHROMIUM, one on PATH, or playwright's own."

@@ -7,7 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "dcacn_nb"
-NOT_OURS = {".git", ".venv", ".ipynb_checkpoints", "__pycache__", "build", "dist", "runs", "artifacts"}
+NOT_OURS = {".git", ".venv", ".ipynb_checkpoints", "__pycache__", "build", "dist", "artifacts"}
 
 
 def project_files(root: Path = ROOT) -> list[Path]:

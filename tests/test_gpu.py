@@ -15,12 +15,12 @@ from dcacn_nb.data.image_set import fetch, load_images, to_storage
 from dcacn_nb.estimator import DCACN
 from dcacn_nb.fitting import fit
 from dcacn_nb.method.config import build_model, build_views, preset
-from dcacn_nb.method.step import Stepper, TrainState, encode, place, train_step
+from dcacn_nb.method.step import Batch, Stepper, TrainState, encode, place, train_step
 from dcacn_nb.method.train import train
 from dcacn_nb.method.views import augment, crop_resize, draw_augmentation, sample_boxes
 from dcacn_nb.runs.checkpoint import latest_checkpoint, load_checkpoint
 from dcacn_nb.runs.folder import load_run
-from dcacn_nb.runs.graphs import record_graph
+from dcacn_nb.runs.graphs import RecordedStepper
 from dcacn_nb.runs.log import read_events
 
 DEVICE = "cuda"
@@ -142,7 +142,7 @@ def test_a_recorded_step_is_the_step_itself(name, digits, exact):
         return told
 
     plain_steps, recorded_steps = (
-        Stepper(state, views, method, record) for record in (None, record_graph)
+        stepper(state, views, method) for stepper in (Stepper, RecordedStepper)
     )  # kept over the epochs: each must be recorded anew
     for state.epoch in range(config.epochs):
         for _ in method.refit(state, images, views, state.epoch) if method.refit else ():
@@ -326,7 +326,7 @@ def test_images_larger_than_the_device_are_streamed(digits, monkeypatch):
     losses = []
     for streamed in (False, True):
         if streamed:
-            monkeypatch.setattr("dcacn_nb.data._free_bytes", lambda device: 0)
+            monkeypatch.setattr("dcacn_nb.data.image_set._free_bytes", lambda device: 0)
         losses.append(
             [
                 event.losses["total"]

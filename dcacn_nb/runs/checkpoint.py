@@ -1,7 +1,5 @@
 """One file per checkpoint, whole or absent, verified to the last bit when it is read, and never able to run code."""
 
-
-
 import errno
 import hashlib
 import json
@@ -14,10 +12,9 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from dcacn_nb.core.files import atomic_write
 from dcacn_nb.core.checks import check_int
 from dcacn_nb.core.devices import pick_device
-
+from dcacn_nb.core.files import atomic_write
 
 logger = logging.getLogger(__name__)
 FORMAT = "dcacn_nb.checkpoint"
@@ -60,7 +57,9 @@ def _meta_text(meta: dict) -> str:
     try:
         return json.dumps(meta, allow_nan=False, sort_keys=True)
     except (TypeError, ValueError) as error:
-        raise type(error)(f"meta must hold only what strict JSON can (no NaN, no arrays, no objects): {error}") from None
+        raise type(error)(
+            f"meta must hold only what strict JSON can (no NaN, no arrays, no objects): {error}"
+        ) from None
 
 
 def _own_copies(tensors: "dict[str, Tensor]") -> "dict[str, Tensor]":
@@ -73,14 +72,17 @@ def _own_copies(tensors: "dict[str, Tensor]") -> "dict[str, Tensor]":
         if not isinstance(tensor, Tensor) or tensor.layout != torch.strided:
             kind = tensor.layout if isinstance(tensor, Tensor) else type(tensor).__name__
             raise TypeError(f"tensors[{name!r}] must be a dense tensor, got {kind}; put plain values into meta")
-    return {name: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
+    return {
+        name: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+        for name, tensor in tensors.items()
+    }
 
 
 def save_checkpoint(
-    path: "str | Path", # the file to write, e.g. checkpoint_path(folder, step)
-    tensors: "dict[str, Tensor]", # name -> tensor of any shape, dtype and device
-    meta: dict, # plain description: strict JSON, e.g. {"step": 1234}
-) -> Path: # the path written
+    path: "str | Path",  # the file to write, e.g. checkpoint_path(folder, step)
+    tensors: "dict[str, Tensor]",  # name -> tensor of any shape, dtype and device
+    meta: dict,  # plain description: strict JSON, e.g. {"step": 1234}
+) -> Path:  # the path written
     "Write one sealed safetensors file, atomically: on any failure the older file is untouched."
     path, copies, text = Path(path), _own_copies(tensors), _meta_text(meta)
     metadata = {"format": FORMAT, "version": str(VERSION), "meta": text, "sha256": _digest(copies, text, VERSION)}
@@ -89,45 +91,57 @@ def save_checkpoint(
         return atomic_write(path, data)
     except OSError as error:
         cure = {errno.ENOSPC: "free some space", errno.EDQUOT: "free some space in your quota"}.get(
-            error.errno, "check that its folder can be written to")
+            error.errno, "check that its folder can be written to"
+        )
         # the errno picks the subclass (PermissionError, ...), so callers can still tell the cases apart
-        raise OSError(error.errno, f"could not write the checkpoint ({len(data):,} bytes): {error.strerror}; "
-                      f"{cure}; an older file of this name is untouched", str(path)) from error
+        raise OSError(
+            error.errno,
+            f"could not write the checkpoint ({len(data):,} bytes): {error.strerror}; "
+            f"{cure}; an older file of this name is untouched",
+            str(path),
+        ) from error
 
 
 def _metadata(data: bytes, path: Path) -> "dict[str, str]":
     "The metadata in the header of a safetensors file whose layout has been checked."
     size = int.from_bytes(data[:8], "little")
-    metadata = json.loads(data[8:8 + size]).get("__metadata__") or {}
+    metadata = json.loads(data[8 : 8 + size]).get("__metadata__") or {}
     if metadata.get("format") != FORMAT:
-        raise CheckpointError(f"{path} is a safetensors file, but not a checkpoint of dcacn_nb; "
-                              "load plain weights with safetensors.torch.load_file")
+        raise CheckpointError(
+            f"{path} is a safetensors file, but not a checkpoint of dcacn_nb; "
+            "load plain weights with safetensors.torch.load_file"
+        )
     version = metadata.get("version", "")
     if not version.isdecimal():
         raise CheckpointError(f"{path} is damaged (version {version!r}); use an older checkpoint")
     if int(version) > VERSION:
-        raise CheckpointError(f"{path} has checkpoint format {version}, this dcacn_nb reads up to {VERSION}; upgrade dcacn_nb")
+        raise CheckpointError(
+            f"{path} has checkpoint format {version}, this dcacn_nb reads up to {VERSION}; upgrade dcacn_nb"
+        )
     return metadata
 
 
 def load_checkpoint(
-    path: "str | Path", # a file written by save_checkpoint
-    device: "str | torch.device" = "cpu", # where the tensors go
-) -> "tuple[dict[str, Tensor], dict]": # tensors by name, meta
+    path: "str | Path",  # a file written by save_checkpoint
+    device: "str | torch.device" = "cpu",  # where the tensors go
+) -> "tuple[dict[str, Tensor], dict]":  # tensors by name, meta
     "Read and verify a checkpoint; a CheckpointError says what is wrong with the file."
     path, device = Path(path), pick_device(device)
     if path.is_dir():
         raise CheckpointError(f"{path} is a folder; use latest_checkpoint(folder) or name a file in it")
     if not path.exists():
         others = [p.name for p in list_checkpoints(path.parent)]
-        raise CheckpointError(f"{path} does not exist; that folder has "
-                              + (f"{len(others)} checkpoint(s), the newest {others[-1]}" if others else "no checkpoints"))
+        raise CheckpointError(
+            f"{path} does not exist; that folder has "
+            + (f"{len(others)} checkpoint(s), the newest {others[-1]}" if others else "no checkpoints")
+        )
     data = path.read_bytes()
     try:
         tensors = safetensors.torch.load(data)
     except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f"{path} is damaged or no safetensors file ({len(data):,} bytes: {error}); "
-                              "use an older checkpoint") from error
+        raise CheckpointError(
+            f"{path} is damaged or no safetensors file ({len(data):,} bytes: {error}); use an older checkpoint"
+        ) from error
     metadata = _metadata(data, path)
     text = metadata.get("meta", "")
     if _digest(tensors, text, int(metadata["version"])) != metadata.get("sha256"):
@@ -136,16 +150,16 @@ def load_checkpoint(
 
 
 def checkpoint_path(
-    folder: "str | Path", # the run's checkpoint folder
-    step: int, # optimisation steps done, >= 0
-) -> Path: # folder/step_00001234.safetensors
+    folder: "str | Path",  # the run's checkpoint folder
+    step: int,  # optimisation steps done, >= 0
+) -> Path:  # folder/step_00001234.safetensors
     "The name of the checkpoint of a step."
     return Path(folder) / f"step_{check_int('step', step, low=0):08d}.safetensors"
 
 
 def list_checkpoints(
-    folder: "str | Path", # may be missing
-) -> "list[Path]": # by step, oldest first; not verified
+    folder: "str | Path",  # may be missing
+) -> "list[Path]":  # by step, oldest first; not verified
     "The checkpoints in a folder; other files are left alone."
     folder = Path(folder)
     if not folder.is_dir():
@@ -155,8 +169,8 @@ def list_checkpoints(
 
 
 def latest_checkpoint(
-    folder: "str | Path", # the run's checkpoint folder
-) -> Path: # the newest checkpoint that verifies
+    folder: "str | Path",  # the run's checkpoint folder
+) -> Path:  # the newest checkpoint that verifies
     "The newest whole checkpoint; damaged newer ones are skipped with a warning."
     found = list_checkpoints(folder)
     for path in reversed(found):
@@ -166,15 +180,17 @@ def latest_checkpoint(
         except CheckpointError as error:
             logger.warning("skipping a checkpoint: %s", error)
     if found:
-        raise CheckpointError(f"none of the {len(found)} checkpoint(s) in {folder} can be read; see the warnings; start the run anew")
+        raise CheckpointError(
+            f"none of the {len(found)} checkpoint(s) in {folder} can be read; see the warnings; start the run anew"
+        )
     raise CheckpointError(f"no checkpoint in {folder}; start the run anew or check the folder's name")
 
 
 def prune_checkpoints(
-    folder: "str | Path", # the run's checkpoint folder
-    keep_last: int, # how many of the newest to keep, >= 1
-    keep: "tuple | list" = (), # paths to keep besides, e.g. the best one by a label-free score
-) -> "list[Path]": # what was deleted
+    folder: "str | Path",  # the run's checkpoint folder
+    keep_last: int,  # how many of the newest to keep, >= 1
+    keep: "tuple | list" = (),  # paths to keep besides, e.g. the best one by a label-free score
+) -> "list[Path]":  # what was deleted
     "Delete old checkpoints, and temporary files of writers that were killed."
     folder = Path(folder)
     check_int("keep_last", keep_last, low=1)

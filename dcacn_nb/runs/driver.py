@@ -1,7 +1,5 @@
 """One driver that listens, saves, pauses, stops and resumes, and knows nothing of how training works."""
 
-
-
 import asyncio
 import contextlib
 import ctypes
@@ -21,14 +19,11 @@ from torch import Tensor
 
 from dcacn_nb.core.checks import check_in
 from dcacn_nb.core.events import Evaluated, Event, RunFinished, RunStarted
+from dcacn_nb.method.step import TrainState, encode
 from dcacn_nb.runs.folder import RunFolder
 from dcacn_nb.runs.log import tell
-from dcacn_nb.method.step import TrainState, encode
-
 
 log = logging.getLogger(__name__)
-
-
 
 
 @lru_cache(1)
@@ -54,20 +49,22 @@ def _release_after_cells(run: "Run") -> None:
         release_threads()
         if run._done.is_set():
             shell.events.unregister("post_execute", release)
+
     shell.events.register("post_execute", release)
 
 
 class Run:
     "A training run: what `fit` returns. Awaitable; `pause`, `resume` and `stop` may be called from any thread."
+
     def __init__(
         self,
-        steps: "Generator[Event | None]", # the training, a generator: events, and None at every consistent moment
-        state: TrainState, # what the training changes
-        images: Tensor, # (N,C,H,W) uint8, what is clustered
-        folder: "RunFolder | None" = None, # where log and checkpoints go; closed at the end
-        observers: "Sequence[Callable[[Event], None]]" = (), # each is called with every event, those of a resumed run's past included
-        labels: "np.ndarray | None" = None, # (N,) classes, kept for whoever shows the run
-        report: "Callable[[Path], object] | None" = None, # called with the run's folder once every observer knows that the run has ended
+        steps: "Generator[Event | None]",  # the training, a generator: events, and None at every consistent moment
+        state: TrainState,  # what the training changes
+        images: Tensor,  # (N,C,H,W) uint8, what is clustered
+        folder: "RunFolder | None" = None,  # where log and checkpoints go; closed at the end
+        observers: "Sequence[Callable[[Event], None]]" = (),  # each is called with every event, those of a resumed run's past included
+        labels: "np.ndarray | None" = None,  # (N,) classes, kept for whoever shows the run
+        report: "Callable[[Path], object] | None" = None,  # called with the run's folder once every observer knows that the run has ended
     ):
         self.images, self.labels, self.state, self.model, self.config = images, labels, state, state.model, state.config
         self.folder = folder.path if folder else None
@@ -75,14 +72,22 @@ class Run:
         self.error: "BaseException | None" = None  # what a failed run failed of
         self.health: dict = {}  # label-free figures of the last evaluation
         self.scores: "dict | None" = None  # ACC, NMI, ARI of the last evaluation, if labels were given
-        self._steps, self._disk, self._observers, self._thread, self._write_report = steps, folder, list(observers), None, report
+        self._steps, self._disk, self._observers, self._thread, self._write_report = (
+            steps,
+            folder,
+            list(observers),
+            None,
+            report,
+        )
         self._begun = threading.Lock()  # taken by whoever starts the run, and never given back: nobody starts it twice
         self._go, self._stop, self._done = threading.Event(), "", threading.Event()
         self._go.set()
         self._best, self._saved = -math.inf, time.monotonic()
         self._start: "RunStarted | None" = None  # for observers that come later
         self._end: "RunFinished | None" = None
-        self._telling = threading.RLock()  # nobody subscribes in the middle of an event, but for an observer that is hearing it
+        self._telling = (
+            threading.RLock()
+        )  # nobody subscribes in the middle of an event, but for an observer that is hearing it
         self._replay()
 
     def _replay(self) -> None:
@@ -114,7 +119,10 @@ class Run:
         with _interruptible(self):
             self._drive()
         if self.status == "interrupted":
-            raise KeyboardInterrupt(f"stopped at step {self.state.step}" + (f"; go on with resume=True, run_dir={str(self.folder)!r}" if self.folder else ""))
+            raise KeyboardInterrupt(
+                f"stopped at step {self.state.step}"
+                + (f"; go on with resume=True, run_dir={str(self.folder)!r}" if self.folder else "")
+            )
         return self.wait()
 
     def subscribe(self, observer: "Callable[[Event], None]") -> None:
@@ -134,7 +142,7 @@ class Run:
 
     @property
     def asked(self) -> str:
-        "What was asked for and may not have happened yet: \"pause\", \"stop\" or nothing."
+        'What was asked for and may not have happened yet: "pause", "stop" or nothing.'
         return "stop" if self._stop else "" if self._go.is_set() else "pause"
 
     def pause(self) -> None:
@@ -187,7 +195,9 @@ class Run:
         if self._done.is_set() and state.assigned_at != state.step:
             state.probabilities, state.assigned_at = encode(self.model, self.images, self.config), state.step
         if state.probabilities is None:
-            raise RuntimeError(f"the run has not evaluated yet (step {state.step}); try again after its first Evaluated event")
+            raise RuntimeError(
+                f"the run has not evaluated yet (step {state.step}); try again after its first Evaluated event"
+            )
         return state.probabilities
 
     @property
@@ -219,7 +229,11 @@ class Run:
         finally:
             try:
                 self.model.eval()
-                self._finish(RunFinished(reason, self.state.step, self.state.epoch, message, seconds=time.perf_counter() - started))
+                self._finish(
+                    RunFinished(
+                        reason, self.state.step, self.state.epoch, message, seconds=time.perf_counter() - started
+                    )
+                )
             finally:
                 self._done.set()
 
@@ -242,7 +256,11 @@ class Run:
             self.status, held = "paused", time.perf_counter()
             self._go.wait()
             (since, step), held = self.state.clock, time.perf_counter() - held
-            self.status, self.state.clock, self.state.epoch_began = "running", (since + held, step), self.state.epoch_began + held  # a pause is not slowness
+            self.status, self.state.clock, self.state.epoch_began = (
+                "running",
+                (since + held, step),
+                self.state.epoch_began + held,
+            )  # a pause is not slowness
         return bool(self._stop)
 
     def _tell(self, event: Event) -> None:
@@ -303,7 +321,11 @@ class Run:
             if self._disk and self._write_report and event.reason != "interrupted":
                 self._write_report(self.folder)
         except Exception:
-            log.exception("the run is %s, but its report could not be written; write_report(%r) tries again", event.reason, str(self.folder))
+            log.exception(
+                "the run is %s, but its report could not be written; write_report(%r) tries again",
+                event.reason,
+                str(self.folder),
+            )
 
 
 def _score(event: Evaluated) -> float:
@@ -314,6 +336,7 @@ def _score(event: Evaluated) -> float:
 
 class _interruptible:
     "In the main thread, Ctrl-C asks the run to stop after its step; a second Ctrl-C does what it always does."
+
     def __init__(self, run: Run):
         self.run, self.main = run, threading.current_thread() is threading.main_thread()
 

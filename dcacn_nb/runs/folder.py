@@ -1,7 +1,5 @@
 """Settings, events and checkpoints: what a run keeps on the disk, so that it may be killed at any instant and gone on with."""
 
-
-
 import dataclasses
 import hashlib
 import json
@@ -11,6 +9,13 @@ from pathlib import Path
 
 from torch import Tensor
 
+from dcacn_nb.baselines import find_method
+from dcacn_nb.core.checks import check_in
+from dcacn_nb.core.events import Event
+from dcacn_nb.core.files import atomic_write
+from dcacn_nb.method.config import TrainConfig, from_dict
+from dcacn_nb.method.model import ClusterNet
+from dcacn_nb.method.step import Method, TrainState, place
 from dcacn_nb.runs.checkpoint import (
     checkpoint_path,
     latest_checkpoint,
@@ -19,14 +24,7 @@ from dcacn_nb.runs.checkpoint import (
     prune_checkpoints,
     save_checkpoint,
 )
-from dcacn_nb.method.config import TrainConfig, from_dict
-from dcacn_nb.core.files import atomic_write
-from dcacn_nb.core.checks import check_in
-from dcacn_nb.core.events import Event
-from dcacn_nb.method.model import ClusterNet
 from dcacn_nb.runs.log import RunLog, read_events
-from dcacn_nb.method.step import Method, TrainState, place
-from dcacn_nb.baselines import find_method
 
 try:
     import fcntl
@@ -35,18 +33,24 @@ except ImportError:  # Windows: no locks there
 
 
 log = logging.getLogger(__name__)
+
+
 class FolderInUse(RuntimeError):
     "A run that has not ended holds the folder."
 
 
-FREE_TO_CHANGE = ("device", "compile", "cuda_graphs", "checkpoint_seconds", "keep_last")  # settings that a resumed run may change
-
-
+FREE_TO_CHANGE = (
+    "device",
+    "compile",
+    "cuda_graphs",
+    "checkpoint_seconds",
+    "keep_last",
+)  # settings that a resumed run may change
 
 
 def fingerprint(
-    *image_sets: "Tensor | None", # (N,C,H,W) uint8 each
-) -> str: # 16 hexadecimal digits
+    *image_sets: "Tensor | None",  # (N,C,H,W) uint8 each
+) -> str:  # 16 hexadecimal digits
     "A short digest of shapes and of up to 257 evenly spaced images each: tells other data from the same, at no cost."
     sha = hashlib.sha256()
     for images in image_sets:
@@ -57,24 +61,32 @@ def fingerprint(
 
 
 def describe_run(
-    method: Method, # its name and options are written down
-    config: TrainConfig, # every setting
-    *image_sets: "Tensor | None", # (N,C,H,W) uint8 each: all that is trained on
-) -> dict: # method, options, config, fingerprint
+    method: Method,  # its name and options are written down
+    config: TrainConfig,  # every setting
+    *image_sets: "Tensor | None",  # (N,C,H,W) uint8 each: all that is trained on
+) -> dict:  # method, options, config, fingerprint
     "What a run is known by: it can be gone on with only where this is the same."
-    return {"method": method.name, "options": method.options, "config": dataclasses.asdict(config), "fingerprint": fingerprint(*image_sets)}
+    return {
+        "method": method.name,
+        "options": method.options,
+        "config": dataclasses.asdict(config),
+        "fingerprint": fingerprint(*image_sets),
+    }
 
 
 def check_same_run(
-    before: dict, # of the run: its config.json, or the meta data of a checkpoint
-    now: dict, # describe_run(...) of what is to go on
-    where: Path, # where `before` was read, for the message
+    before: dict,  # of the run: its config.json, or the meta data of a checkpoint
+    now: dict,  # describe_run(...) of what is to go on
+    where: Path,  # where `before` was read, for the message
 ) -> None:
     "Refuse to resume with another method, other settings or other images, listing each difference."
     now = json.loads(json.dumps(now))  # tuples become lists, as in the file
     old, new = before.get("config", {}), now["config"]
-    changed = [f"{k}: {old.get(k)!r} in the run, {new.get(k)!r} now" for k in sorted(old.keys() | new.keys())
-               if k not in FREE_TO_CHANGE and old.get(k) != new.get(k)]
+    changed = [
+        f"{k}: {old.get(k)!r} in the run, {new.get(k)!r} now"
+        for k in sorted(old.keys() | new.keys())
+        if k not in FREE_TO_CHANGE and old.get(k) != new.get(k)
+    ]
     for part, missing in (("options", {}), ("method", None)):  # runs of earlier versions have no options
         if before.get(part, missing) != now[part]:
             changed.insert(0, f"{part}: {before.get(part, missing)!r} in the run, {now[part]!r} now")
@@ -86,20 +98,23 @@ def check_same_run(
 
 class RunFolder:
     "What a run keeps on the disk. Locked against a second run until it is closed."
+
     def __init__(
         self,
-        path: "str | Path", # the folder; made if it is missing
-        state: TrainState, # what checkpoints hold; taken back to the last one when a run is gone on with
-        about: dict, # describe_run(...)
-        protocol: "dict | None" = None, # where the images come from, for the record
-        resume: bool = False, # go on with the run that is there; with no checkpoint yet, it starts over
+        path: "str | Path",  # the folder; made if it is missing
+        state: TrainState,  # what checkpoints hold; taken back to the last one when a run is gone on with
+        about: dict,  # describe_run(...)
+        protocol: "dict | None" = None,  # where the images come from, for the record
+        resume: bool = False,  # go on with the run that is there; with no checkpoint yet, it starts over
     ):
         self.path, self.state, self.about = Path(path), state, about
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = _hold(self.path)
         except OSError as error:
-            raise OSError(error.errno, f"run_dir cannot be written to ({error.strerror}); choose another folder", str(path)) from error
+            raise OSError(
+                error.errno, f"run_dir cannot be written to ({error.strerror}); choose another folder", str(path)
+            ) from error
         try:
             self.log = self._open(protocol or {}, resume)
         except BaseException:
@@ -116,7 +131,9 @@ class RunFolder:
             atomic_write(about, json.dumps(self.about | {"protocol": protocol}, indent=1, default=str).encode())
             return new
         if not resume:
-            raise FileExistsError(f"run_dir {str(self.path)!r} already holds a run; go on with it by resume=True, or choose another folder")
+            raise FileExistsError(
+                f"run_dir {str(self.path)!r} already holds a run; go on with it by resume=True, or choose another folder"
+            )
         check_same_run(read_about(self.path), self.about, self.path)
         return RunLog(self.path, resume_count=self._go_back())
 
@@ -140,8 +157,11 @@ class RunFolder:
         state = self.state
         if state.step == 0:
             return
-        save_checkpoint(checkpoint_path(self.path / "checkpoints", state.step), state.finite_tensors(),
-                        state.meta() | self.about | {"events": self.log.count})
+        save_checkpoint(
+            checkpoint_path(self.path / "checkpoints", state.step),
+            state.finite_tensors(),
+            state.meta() | self.about | {"events": self.log.count},
+        )
         prune_checkpoints(self.path / "checkpoints", state.config.keep_last)
 
     def save_best(self, **figures) -> None:
@@ -164,15 +184,17 @@ def _hold(folder: Path):
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         file.close()
-        raise FolderInUse(f"run_dir {str(folder)!r} is in use by a run that has not ended; stop that one first, or choose another folder") from None
+        raise FolderInUse(
+            f"run_dir {str(folder)!r} is in use by a run that has not ended; stop that one first, or choose another folder"
+        ) from None
     except OSError as error:  # some network file systems have no locks
         log.warning("%s cannot be locked (%s): start no second run in it", folder, error)
     return file
 
 
 def read_about(
-    folder: "str | Path", # a run folder
-) -> dict: # method, options, config, fingerprint, protocol
+    folder: "str | Path",  # a run folder
+) -> dict:  # method, options, config, fingerprint, protocol
     "A run's config.json."
     path = Path(folder) / "config.json"
     try:
@@ -182,15 +204,24 @@ def read_about(
 
 
 def load_run(
-    folder: "str | Path", # a run folder, or one checkpoint file
-    which: str = "last", # "last", or "best" by the label-free score
-    method: "Method | None" = None, # needed only for a method of your own; those of this package are found by their name
-) -> "tuple[ClusterNet, TrainConfig]": # in evaluation mode, on the CPU; a baseline's network may be another Module with the same outputs
+    folder: "str | Path",  # a run folder, or one checkpoint file
+    which: str = "last",  # "last", or "best" by the label-free score
+    method: "Method | None" = None,  # needed only for a method of your own; those of this package are found by their name
+) -> (
+    "tuple[ClusterNet, TrainConfig]"
+):  # in evaluation mode, on the CPU; a baseline's network may be another Module with the same outputs
     "The trained network of a run, and its settings."
     check_in("which", which, ("last", "best"))
     folder = Path(folder)
-    path = folder if folder.is_file() else (folder / "checkpoints" / "best.safetensors" if which == "best"
-                                            else latest_checkpoint(folder / "checkpoints"))
+    path = (
+        folder
+        if folder.is_file()
+        else (
+            folder / "checkpoints" / "best.safetensors"
+            if which == "best"
+            else latest_checkpoint(folder / "checkpoints")
+        )
+    )
     tensors, meta = load_checkpoint(path)
     config = from_dict(meta["config"])
     model = (method or find_method(meta["method"], **meta.get("options", {}))).network(config)

@@ -1,7 +1,5 @@
 """Every event of a run as one line of JSON on the disk: to read back later, to watch from another process, and to go on with after a crash."""
 
-
-
 import json
 import logging
 import os
@@ -14,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dcacn_nb.core.files import atomic_write
 from dcacn_nb.core.events import (
     EpochDone,
     Evaluated,
@@ -25,7 +22,7 @@ from dcacn_nb.core.events import (
     from_dict,
     to_dict,
 )
-
+from dcacn_nb.core.files import atomic_write
 
 logger = logging.getLogger(__name__)
 _FILE = "events.jsonl"
@@ -37,15 +34,13 @@ def _file(path: "str | Path") -> Path:
     return path if path.suffix == ".jsonl" else path / _FILE
 
 
-
-
 def _append(path: Path, data: bytes) -> None:
     "Append all of `data`, or nothing: after a full disk, the next line must not continue half a line."
     with open(path, "ab", buffering=0) as file:
         before = file.seek(0, os.SEEK_END)
         try:
             while data:
-                data = data[file.write(data):]
+                data = data[file.write(data) :]
         except BaseException as error:
             file.truncate(before)
             if isinstance(error, OSError) and error.filename is None:
@@ -70,7 +65,9 @@ class RunLog:
         self.path = self.folder / _FILE
         self.folder.mkdir(parents=True, exist_ok=True)
         if resume_count is None and self.path.exists() and self.path.stat().st_size:
-            raise FileExistsError(f"{self.path} already holds a run; give another folder, or resume_count to go on with it")
+            raise FileExistsError(
+                f"{self.path} already holds a run; give another folder, or resume_count to go on with it"
+            )
         self.count = 0 if resume_count is None else truncate_events(self.folder, resume_count)  # events in the log
 
     def __call__(self, event: Event) -> None:
@@ -106,7 +103,7 @@ def _load_arrays(folder: Path, name: str) -> dict:
         raise ValueError(f"snapshot file {name!r} lies outside the run's folder")
     try:
         with np.load(folder / name, allow_pickle=False) as stored:
-            arrays = {key[len("array:"):]: stored[key] for key in stored.files if key != "indices"}
+            arrays = {key[len("array:") :]: stored[key] for key in stored.files if key != "indices"}
             return {"indices": stored["indices"], "arrays": arrays}
     except (EOFError, KeyError, ValueError, zlib.error, zipfile.BadZipFile) as error:
         raise ValueError(f"snapshot file {name!r} cannot be read ({error})") from error
@@ -121,14 +118,16 @@ def _parse(line: bytes, number: int, path: Path, arrays: bool) -> Event:
             values.update(_load_arrays(path.parent, name))
         return from_dict(values)
     except (ValueError, OSError) as error:
-        raise ValueError(f"{path}, line {number} is damaged: {error}; restore the file, or keep what comes before "
-                         f"with truncate_events(folder, {number - 1})") from error
+        raise ValueError(
+            f"{path}, line {number} is damaged: {error}; restore the file, or keep what comes before "
+            f"with truncate_events(folder, {number - 1})"
+        ) from error
 
 
 def read_events(
-    path: "str | Path", # a run's folder, or its events.jsonl
-    arrays: bool = True, # load the snapshots' arrays; False is much faster
-) -> "list[Event]": # in the order of emission
+    path: "str | Path",  # a run's folder, or its events.jsonl
+    arrays: bool = True,  # load the snapshots' arrays; False is much faster
+) -> "list[Event]":  # in the order of emission
     "All complete events of a log; one torn last line (of a killed writer) is left out."
     path = _file(path)
     if not path.exists():
@@ -138,11 +137,11 @@ def read_events(
 
 
 def follow_events(
-    path: "str | Path", # a run's folder, or its events.jsonl; may not exist yet
-    poll: float = 0.2, # seconds between looks at the file
-    stop: "Callable[[], bool] | None" = None, # asked at every look; true ends the following once all is read
-    arrays: bool = True, # load the snapshots' arrays
-) -> "Iterator[Event]": # from the first event on; starts over with RunStarted if the run was resumed meanwhile
+    path: "str | Path",  # a run's folder, or its events.jsonl; may not exist yet
+    poll: float = 0.2,  # seconds between looks at the file
+    stop: "Callable[[], bool] | None" = None,  # asked at every look; true ends the following once all is read
+    arrays: bool = True,  # load the snapshots' arrays
+) -> "Iterator[Event]":  # from the first event on; starts over with RunStarted if the run was resumed meanwhile
     "Yield every event of a run, those still to come as well, until `RunFinished` or `stop()`."
     if not poll > 0:
         raise ValueError(f"poll must be > 0 seconds, got {poll}")
@@ -187,23 +186,25 @@ def _follow(path: Path, poll: float, stop: "Callable[[], bool]", arrays: bool) -
 
 
 def tell(
-    observers: "list[Callable[[Event], None]]", # changed in place: one that raises is taken out
-    event: Event, # what happened
+    observers: "list[Callable[[Event], None]]",  # changed in place: one that raises is taken out
+    event: Event,  # what happened
 ) -> None:
     "Hand an event to every observer; one that raises is reported once and dropped, and training goes on."
     for observer in list(observers):
         try:
             observer(event)
         except Exception:
-            logger.exception("observer %r failed at %s and gets no further events; training goes on", observer, type(event).__name__)
+            logger.exception(
+                "observer %r failed at %s and gets no further events; training goes on", observer, type(event).__name__
+            )
             if observer in observers:  # it may have taken itself off before
                 observers.remove(observer)
 
 
 def watch(
-    folder: "str | Path", # the folder of a run: finished, or going on in any process
-    observers: "Sequence[Callable[[Event], None]]", # each is called with every event, from the first on
-    stop: "Callable[[], bool] | None" = None, # asked now and then whether to end the watch
+    folder: "str | Path",  # the folder of a run: finished, or going on in any process
+    observers: "Sequence[Callable[[Event], None]]",  # each is called with every event, from the first on
+    stop: "Callable[[], bool] | None" = None,  # asked now and then whether to end the watch
 ) -> None:
     "Feed observers from a run's log until the run has finished; one that raises is dropped, as in a run."
     observers = list(observers)
@@ -212,9 +213,9 @@ def watch(
 
 
 def truncate_events(
-    folder: "str | Path", # the run's folder
-    count: int, # how many events to keep, from the first on
-) -> int: # how many were kept: fewer than `count` only if the log was shorter
+    folder: "str | Path",  # the run's folder
+    count: int,  # how many events to keep, from the first on
+) -> int:  # how many were kept: fewer than `count` only if the log was shorter
     "Cut a log back to its first `count` events, atomically, and delete snapshots that it no longer names."
     if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < 0:
         raise ValueError(f"count must be a whole number >= 0, got {count!r}")
@@ -244,8 +245,8 @@ def _parse_values(line: bytes, number: int, path: Path) -> dict:
 
 
 def history(
-    events: "Iterable[Event]", # e.g. read_events(folder)
-) -> pd.DataFrame: # columns epoch, step, then losses, scores and health figures; NaN where there is none
+    events: "Iterable[Event]",  # e.g. read_events(folder)
+) -> pd.DataFrame:  # columns epoch, step, then losses, scores and health figures; NaN where there is none
     "One row per epoch: mean losses, scores and health."
     rows, losses, scores, health = {}, {}, {}, {}
     for event in events:
@@ -255,7 +256,11 @@ def history(
             continue
         row = rows.setdefault(event.epoch, {})
         row.update(epoch=event.epoch, step=event.step)
-        parts = [(losses, event.losses)] if isinstance(event, EpochDone) else [(scores, event.scores or {}), (health, event.health)]
+        parts = (
+            [(losses, event.losses)]
+            if isinstance(event, EpochDone)
+            else [(scores, event.scores or {}), (health, event.health)]
+        )
         for columns, values in parts:
             numbers = {name: value for name, value in values.items() if isinstance(value, (int, float))}
             columns.update(numbers)  # as an ordered set of column names

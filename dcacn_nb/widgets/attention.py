@@ -416,7 +416,7 @@ class AttentionViewer(LiveWidget):
         return "\n".join(
             [
                 "from dataclasses import replace",
-                "from dcacn_nb.train import fit, load_run",
+                "from dcacn_nb import fit, load_run",
                 *(
                     []
                     if this == "run"

@@ -5,13 +5,11 @@ import shutil
 
 import browser
 import pytest
+from browser import HARMLESS
 from project import ROOT
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 QUICKSTART = ROOT / "nbs" / "tutorials" / "01_quickstart.ipynb"
-HARMLESS = {
-    # Exact console texts that say nothing about our notebooks, each with its reason.
-}
 
 
 def test_a_broken_notebook_is_caught(lab, page):

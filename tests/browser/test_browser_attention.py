@@ -3,7 +3,7 @@
 import browser
 import matplotlib
 import pytest
-from test_browser import HARMLESS
+from browser import HARMLESS
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 LONG = 60_000

@@ -8,7 +8,7 @@ import browser
 import numpy as np
 import pytest
 import torch
-from test_browser import HARMLESS
+from browser import HARMLESS
 
 from dcacn_nb.core.seeds import generator
 from dcacn_nb.method.views import multicrop_for

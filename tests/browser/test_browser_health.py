@@ -6,7 +6,7 @@ import browser
 import matplotlib
 import numpy as np
 import pytest
-from test_browser import HARMLESS
+from browser import HARMLESS
 
 from dcacn_nb.widgets.feed import Thinned
 

@@ -7,7 +7,7 @@ import time
 
 import browser
 import pytest
-from test_browser import HARMLESS
+from browser import HARMLESS
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 SETUP = """

@@ -32,7 +32,7 @@ def own_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setattr(
-        "dcacn_nb.run.write_report", lambda folder: None
+        "dcacn_nb.fitting.write_report", lambda folder: None
     )  # its pictures take seconds; one test draws them
 
 
@@ -391,7 +391,7 @@ def test_a_failure_is_no_bad_input(monkeypatch, finished):
     def broken(*_):
         raise RuntimeError("the disk is on fire")
 
-    monkeypatch.setattr("dcacn_nb.report.write_report", broken)  # imported when the command runs
+    monkeypatch.setattr("dcacn_nb.report.page.write_report", broken)  # imported when the command runs
     assert "Failed: RuntimeError: the disk is on fire" in dcacn("report", finished, code=1).stderr
 
 

@@ -85,7 +85,7 @@ def tiny(digits, **changes):
 @pytest.fixture(autouse=True)
 def no_report(monkeypatch):
     "Pictures have tests of their own."
-    monkeypatch.setattr("dcacn_nb.run.write_report", lambda folder: None)
+    monkeypatch.setattr("dcacn_nb.fitting.write_report", lambda folder: None)
 
 
 # --- methods ------------------------------------------------------------------------------------------------------
@@ -174,7 +174,7 @@ def test_options_are_remembered_and_compared(digits, tmp_path):
 # --- grids --------------------------------------------------------------------------------------------------------
 def started(*args):
     "A `dcacn` of its own process, without pictures there too."
-    code = "from dcacn_nb import run; run.write_report = lambda folder: None; from dcacn_nb.cli import main; main()"
+    code = "from dcacn_nb import fitting; fitting.write_report = lambda folder: None; from dcacn_nb.cli import main; main()"
     return subprocess.Popen(
         [sys.executable, "-c", code, *map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

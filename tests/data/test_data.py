@@ -638,7 +638,7 @@ def test_superclasses_are_complete():
         13,
     ]  # coarse label of each fine label, as in the archive
     assert [table[name] for name in sorted(table)] == published
-    assert [row["name"] for row in data.known_sources()] == list(sources.SOURCES) and set(data.known_sources()[0]) == {
+    assert [row["name"] for row in sources.known_sources()] == list(sources.SOURCES) and set(sources.known_sources()[0]) == {
         "name",
         "images",
         "classes",
@@ -710,7 +710,7 @@ def test_damaged_and_confused_idx_files_are_named(tmp_path):
         with pytest.raises(ValueError, match="train-images"):
             load("fashion_mnist", root=tmp_path)
     (tmp_path / "t10k-labels-idx1-ubyte.gz").rename(tmp_path / "hidden")
-    assert [row["status"] for row in data.verify("fashion_mnist", tmp_path)] == [
+    assert [row["status"] for row in sources.verify("fashion_mnist", tmp_path)] == [
         "damaged",
         "6 of 60000",
         "4 of 10000",
@@ -732,7 +732,7 @@ def test_real_fashion_mnist():
     images = load("fashion_mnist", root=FASHION)
     assert images.images.shape == (70000, 1, 28, 28) and np.bincount(images.labels).tolist() == [7000] * 10
     assert images.labels[:10].tolist() == [9, 0, 0, 3, 0, 2, 7, 2, 5, 5]
-    assert [row["status"] for row in data.verify("fashion_mnist", FASHION)] == ["ok"] * 4
+    assert [row["status"] for row in sources.verify("fashion_mnist", FASHION)] == ["ok"] * 4
 
 
 def fake_cifar(root, kind, names, key, monkeypatch):
@@ -766,9 +766,9 @@ def test_cifar10_order_and_splits(tmp_path, monkeypatch):
         patch.setattr("torchvision.datasets.cifar.check_integrity", lambda *a, **k: False)
         with pytest.raises(FileNotFoundError, match="incomplete or damaged"):
             load("cifar10", root=tmp_path / "other")
-    rows = data.verify("cifar10", tmp_path / "other")
+    rows = sources.verify("cifar10", tmp_path / "other")
     assert {row["status"] for row in rows} == {"damaged"} and len(rows) == 6
-    assert {row["status"] for row in data.verify("cifar10", tmp_path / "none")} == {"missing"}
+    assert {row["status"] for row in sources.verify("cifar10", tmp_path / "none")} == {"missing"}
 
 
 def test_cifar100_is_read_as_superclasses(tmp_path, monkeypatch):
@@ -840,7 +840,7 @@ def test_imagenet10_wherever_the_synsets_lie(tmp_path, caplog):
         and "n02690373 (airliner)" in images.protocol["notes"][0]
         and "1 of 10 synsets" in caplog.text
     )
-    status = {row["name"]: row["status"] for row in data.verify("imagenet10", tmp_path)}
+    status = {row["name"]: row["status"] for row in sources.verify("imagenet10", tmp_path)}
     assert status["n02690373 airliner"] == "missing" and status["n07747607 orange"] == "2 images"
     with pytest.raises(ValueError, match="split"):
         load("imagenet10", root=tmp_path, split="test")
@@ -865,12 +865,12 @@ def test_a_real_folder(own_cache):
 
 
 def test_verify_counts_folders_and_knows_digits(tmp_path):
-    assert data.verify(class_tree(tmp_path / "x")) == [
+    assert sources.verify(class_tree(tmp_path / "x")) == [
         {"name": "ant", "status": "3 images"},
         {"name": "bee", "status": "3 images"},
     ]
-    assert data.verify(str(class_tree(tmp_path / "y", (".",))))[0]["status"] == "3 images"
-    assert data.verify("digits")[0]["status"] == "ok"
+    assert sources.verify(str(class_tree(tmp_path / "y", (".",))))[0]["status"] == "3 images"
+    assert sources.verify("digits")[0]["status"] == "ok"
 
 
 # ---------------------------------------------------------------- batches

@@ -1,4 +1,5 @@
 "What crosses processes and the disk: killed writers, followers elsewhere, damaged files, full and closed disks."
+
 import errno
 import os
 import signal
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from dcacn_nb.core.events import EpochDone, Evaluated, RunFinished, RunStarted, SnapshotTaken, StepDone
 from dcacn_nb.runs.checkpoint import (
     CheckpointError,
     checkpoint_path,
@@ -19,7 +21,6 @@ from dcacn_nb.runs.checkpoint import (
     prune_checkpoints,
     save_checkpoint,
 )
-from dcacn_nb.core.events import EpochDone, Evaluated, RunFinished, RunStarted, SnapshotTaken, StepDone
 from dcacn_nb.runs.log import RunLog, follow_events, history, read_events, truncate_events
 
 WRITER = """
@@ -126,8 +127,10 @@ def test_a_resume_with_the_same_settings_leaves_no_trace(tmp_path):
 
 def test_history_joins_losses_scores_and_health():
     events = [
-        RunStarted("m", {}, {}, 1, 4, 2), Evaluated(0, 0, {"n_empty": 9, "cluster_mass": [1.0, 0.0]}),
-        EpochDone(1, 2, {"total": 2.0}), EpochDone(2, 4, {"total": 1.0, "cluster": 0.5}),
+        RunStarted("m", {}, {}, 1, 4, 2),
+        Evaluated(0, 0, {"n_empty": 9, "cluster_mass": [1.0, 0.0]}),
+        EpochDone(1, 2, {"total": 2.0}),
+        EpochDone(2, 4, {"total": 1.0, "cluster": 0.5}),
         Evaluated(2, 4, {"n_empty": 1}, {"acc": 0.7, "nmi": 0.6, "ari": 0.5}),
     ]
     table = history(events)
@@ -186,10 +189,12 @@ def test_a_path_below_a_file_is_an_os_error(tmp_path):
 
 @pytest.mark.skipif(os.name == "nt", reason="needs SIGKILL")
 def test_a_writer_killed_while_saving(tmp_path):
-    code = ("import sys, torch\nfrom dcacn_nb.checkpoint import checkpoint_path, prune_checkpoints, save_checkpoint\n"
-            "for step in range(1, 10**6):\n"
-            "    save_checkpoint(checkpoint_path(sys.argv[1], step), {'w': torch.full((500_000,), float(step))}, {'step': step})\n"
-            "    prune_checkpoints(sys.argv[1], keep_last=2)\n")
+    code = (
+        "import sys, torch\nfrom dcacn_nb.runs.checkpoint import checkpoint_path, prune_checkpoints, save_checkpoint\n"
+        "for step in range(1, 10**6):\n"
+        "    save_checkpoint(checkpoint_path(sys.argv[1], step), {'w': torch.full((500_000,), float(step))}, {'step': step})\n"
+        "    prune_checkpoints(sys.argv[1], keep_last=2)\n"
+    )
     writer = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)])
     deadline = time.monotonic() + 60
     while len(list_checkpoints(tmp_path)) < 2:

@@ -2,6 +2,7 @@
 
 One child process imports everything once and forks a grandchild for every attempt, so that all the kills together cost one import of torch.
 """
+
 import json
 import os
 import random
@@ -12,11 +13,12 @@ import pytest
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL")
 
-NURSERY = r'''
+NURSERY = r"""
 import json, os, signal, sys, threading, time
 import torch
 torch.set_num_threads(1)
 from dataclasses import replace
+from dcacn_nb import fitting
 from dcacn_nb.runs import driver
 from dcacn_nb.runs import folder as run_folder
 from dcacn_nb.runs import log as runlog
@@ -28,8 +30,8 @@ from dcacn_nb.data.image_set import load_images
 digits = load_images("digits", limit=200)
 config = preset("default", digits, 10, width=4, projection_dim=8, batch_size=50, n_local=1, epochs=3, lr=0.01, log_every=3, eval_every=1, snapshot_every=2,
                 snapshot_size=50, checkpoint_seconds=0.0, keep_last=1, device="cpu")
-driver.write_report = lambda folder: None  # its pictures have tests of their own
-OWNERS = {"os": os, "train": train, "run": driver, "run_folder": run_folder, "runlog": runlog, "steps": steps}
+fitting.write_report = lambda folder: None  # its pictures have tests of their own
+OWNERS = {"os": os, "fitting": fitting, "train": train, "run": driver, "run_folder": run_folder, "runlog": runlog, "steps": steps}
 
 def die():
     os.kill(os.getpid(), signal.SIGKILL)
@@ -91,7 +93,7 @@ def attempt(folder, plan):
         return told
     if "stop" in plan:
         steps.train_step = stopping
-    run = train.fit(digits, settings, labels=digits.labels, run_dir=folder, resume=os.path.exists(folder), background=True)
+    run = fitting.fit(digits, settings, labels=digits.labels, run_dir=folder, resume=os.path.exists(folder), background=True)
     holder.append(run)
     run.wait()
     if "measure" in plan:
@@ -120,7 +122,7 @@ for name, plans in chains.items():
     ends[name] = [live(os.path.join(root, name), plan) for plan in plans]
     total = total or int(open(os.path.join(root, "calls")).read())  # the first chain is the uninterrupted run
 print(json.dumps(ends))
-'''
+"""
 
 # where and at which call a life ends; `seconds`: how often it saves (0: at every chance, 1e9: never)
 PLANNED = [
@@ -133,9 +135,13 @@ PLANNED = [
     {"place": "os.fsync", "call": 2},  # a checkpoint not yet on the disk
     {"place": "run_folder.prune_checkpoints", "call": 1},
     {"place": "steps.train_step", "call": 2, "seconds": 1e9},
-    {"place": "train.evaluate_clustering", "call": 1, "seconds": 1e9},  # a whole piece of an epoch lost, its events in the log
+    {
+        "place": "train.evaluate_clustering",
+        "call": 1,
+        "seconds": 1e9,
+    },  # a whole piece of an epoch lost, its events in the log
     {"place": "train._snapshot", "call": 1},
-    {"place": "run.write_report", "call": 1},  # all done but the report
+    {"place": "fitting.write_report", "call": 1},  # all done but the report
 ]
 
 
@@ -151,7 +157,13 @@ def ends(tmp_path_factory):
         "stopped": [{"stop": 2}, {"stop": 3, "seconds": 1e9}, {"stop": 1}, {}],
     }
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    child = subprocess.run([sys.executable, "-c", NURSERY, str(root), json.dumps(chains)], capture_output=True, text=True, timeout=600, env=environment)
+    child = subprocess.run(
+        [sys.executable, "-c", NURSERY, str(root), json.dumps(chains)],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        env=environment,
+    )
     assert child.returncode == 0, child.stderr
     return root, json.loads(child.stdout.splitlines()[-1]), child.stderr
 
@@ -163,12 +175,18 @@ def assert_same_run(one, other):
 
     events, again = read_events(one), read_events(other)
     assert [(type(e).__name__, e.step) if hasattr(e, "step") else type(e).__name__ for e in events] == [
-        (type(e).__name__, e.step) if hasattr(e, "step") else type(e).__name__ for e in again]
+        (type(e).__name__, e.step) if hasattr(e, "step") else type(e).__name__ for e in again
+    ]
     assert events == again
-    for path in (lambda run: latest_checkpoint(run / "checkpoints"), lambda run: run / "checkpoints" / "best.safetensors"):
+    for path in (
+        lambda run: latest_checkpoint(run / "checkpoints"),
+        lambda run: run / "checkpoints" / "best.safetensors",
+    ):
         (tensors, meta), (others, other_meta) = load_checkpoint(path(one)), load_checkpoint(path(other))
         assert tensors.keys() == others.keys()
-        different = [name for name, value in tensors.items() if value.numpy().tobytes() != others[name].numpy().tobytes()]
+        different = [
+            name for name, value in tensors.items() if value.numpy().tobytes() != others[name].numpy().tobytes()
+        ]
         assert different == []
         for settings in (meta.pop("config"), other_meta.pop("config")):
             settings.pop("checkpoint_seconds")  # the one setting that the lives differ in

@@ -1,4 +1,5 @@
 """What a run survives and what it refuses: pauses, faults, full disks, foreign files, Ctrl-C; and that labels never reach training."""
+
 import asyncio
 import errno
 import io
@@ -15,28 +16,26 @@ import numpy as np
 import pytest
 import torch
 
-from dcacn_nb.runs import checkpoint
-from dcacn_nb.runs import driver
-from dcacn_nb.method import step as steps_module
-from dcacn_nb.method import train
-from dcacn_nb.runs.checkpoint import CheckpointError, list_checkpoints, load_checkpoint, save_checkpoint
-from dcacn_nb.method.config import build_model, preset
-from dcacn_nb.data.image_set import ImageSet, load_images
+from dcacn_nb import fitting
 from dcacn_nb.core.events import Evaluated, RunFinished, RunStarted, StepDone
-from dcacn_nb.runs.log import read_events
-from dcacn_nb.method.step import Method, TrainingDiverged, encode
-from dcacn_nb.runs.progress import ProgressBar
+from dcacn_nb.data.image_set import ImageSet, load_images
 from dcacn_nb.fitting import fit
+from dcacn_nb.method import step as steps_module
+from dcacn_nb.method.config import build_model, preset
+from dcacn_nb.method.step import Method, TrainingDiverged, encode
+from dcacn_nb.runs import checkpoint, driver
+from dcacn_nb.runs.checkpoint import CheckpointError, list_checkpoints, load_checkpoint, save_checkpoint
 from dcacn_nb.runs.folder import load_run
-from dcacn_nb.runs.log import watch
+from dcacn_nb.runs.log import read_events, watch
+from dcacn_nb.runs.progress import ProgressBar
 
 
 @pytest.fixture(scope="module", autouse=True)
 def no_report():
     "Reports have tests of their own, and their pictures take longer than these runs."
-    before, driver.write_report = driver.write_report, lambda folder: None
+    before, fitting.write_report = fitting.write_report, lambda folder: None
     yield
-    driver.write_report = before
+    fitting.write_report = before
 
 
 @pytest.fixture(scope="module")
@@ -46,15 +45,29 @@ def digits():
 
 @pytest.fixture(scope="module")
 def config(digits):
-    return preset("default", digits, 10, width=4, projection_dim=8, batch_size=40, n_local=1, epochs=2, lr=0.01, log_every=2,
-                  eval_every=1, snapshot_every=0, snapshot_size=40, checkpoint_seconds=1e9, device="cpu")
+    return preset(
+        "default",
+        digits,
+        10,
+        width=4,
+        projection_dim=8,
+        batch_size=40,
+        n_local=1,
+        epochs=2,
+        lr=0.01,
+        log_every=2,
+        eval_every=1,
+        snapshot_every=0,
+        snapshot_size=40,
+        checkpoint_seconds=1e9,
+        device="cpu",
+    )
 
 
 @pytest.fixture
 def endless(config):
     "Settings of a run that only a stop ends."
     return replace(config, epochs=100_000, eval_every=100_000)
-
 
 
 def in_a_loop(function):
@@ -89,7 +102,9 @@ def test_pause_and_stop_act_within_a_step(digits, endless, tmp_path, monkeypatch
     until(lambda: run.status == "paused")
     assert run.state.step <= at + 1
     held = run.state.step
-    assert [int(p.stem.split("_")[1]) for p in list_checkpoints(tmp_path / "checkpoints")] == [held], "a paused run is saved"
+    assert [int(p.stem.split("_")[1]) for p in list_checkpoints(tmp_path / "checkpoints")] == [held], (
+        "a paused run is saved"
+    )
     time.sleep(0.2)
     assert run.state.step == held
     run.resume()
@@ -128,7 +143,12 @@ def test_pause_in_the_middle_of_an_evaluation(digits, endless, monkeypatch):
 
 def test_a_pause_is_not_slowness(digits, endless):
     rates = []
-    run = fit(digits, endless, observers=[lambda e: rates.append(e.images_per_second) if isinstance(e, StepDone) else None], background=True)
+    run = fit(
+        digits,
+        endless,
+        observers=[lambda e: rates.append(e.images_per_second) if isinstance(e, StepDone) else None],
+        background=True,
+    )
     until(lambda: len(rates) > 2)
     run.pause()
     until(lambda: run.status == "paused")
@@ -138,7 +158,9 @@ def test_a_pause_is_not_slowness(digits, endless):
     until(lambda: len(rates) > told + 1)
     run.stop()
     run.wait()
-    assert rates[told] > 40 / 3 * 2, f"two steps of 40 images and a pause of three seconds were told as {rates[told]:.1f} images/s"
+    assert rates[told] > 40 / 3 * 2, (
+        f"two steps of 40 images and a pause of three seconds were told as {rates[told]:.1f} images/s"
+    )
 
 
 # --- faults -------------------------------------------------------------------------------------------------------
@@ -205,7 +227,9 @@ def full_disk(monkeypatch, owner, name, from_call):
 
 def test_disk_full_at_a_checkpoint(digits, config, tmp_path, monkeypatch):
     full_disk(monkeypatch, checkpoint, "atomic_write", 4)
-    with pytest.raises(OSError, match="could not write the checkpoint.*No space left on device; free some space") as caught:
+    with pytest.raises(
+        OSError, match="could not write the checkpoint.*No space left on device; free some space"
+    ) as caught:
         fit(digits, replace(config, checkpoint_seconds=0.0), run_dir=tmp_path)
     assert caught.value.errno == errno.ENOSPC
     kept = list_checkpoints(tmp_path / "checkpoints")
@@ -234,7 +258,7 @@ def test_a_failing_report_does_not_lose_the_run(digits, config, tmp_path, monkey
     def failing(folder):
         raise KeyError("no such figure")
 
-    monkeypatch.setattr(driver, "write_report", failing)
+    monkeypatch.setattr(fitting, "write_report", failing)
     run = fit(digits, config, run_dir=tmp_path)
     assert run.status == "completed" and run.error is None and read_events(tmp_path)[-1].reason == "completed"
     assert any("report could not be written" in r.getMessage() for r in caplog.records)
@@ -254,7 +278,9 @@ def test_a_fault_in_the_background_surfaces(digits, config, monkeypatch, caplog)
 
     with pytest.raises(MemoryError, match="no room for the crops"):
         in_a_loop(awaiting)
-    assert any("no room for the crops" in r.getMessage() for r in caplog.records), "a fault that nobody waits for must be in the log"
+    assert any("no room for the crops" in r.getMessage() for r in caplog.records), (
+        "a fault that nobody waits for must be in the log"
+    )
 
 
 @pytest.mark.skipif(hasattr(os, "geteuid") and os.geteuid() == 0, reason="root may write anywhere")
@@ -290,8 +316,13 @@ except KeyboardInterrupt as error:
 
 
 def test_ctrl_c_ends_cleanly_with_a_checkpoint(tmp_path):
-    child = subprocess.Popen([sys.executable, "-c", INTERRUPTED, str(tmp_path / "run")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                             env={**os.environ, "OMP_NUM_THREADS": "1"})
+    child = subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED, str(tmp_path / "run")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
     assert child.stdout.readline().startswith("step")
     child.send_signal(signal.SIGINT)
     out, errors = child.communicate(timeout=240)
@@ -308,7 +339,9 @@ def test_the_handler_of_ctrl_c_is_put_back(digits, config):
     seen = []
     fit(digits, replace(config, epochs=1), observers=[lambda e: seen.append(signal.getsignal(signal.SIGINT))])
     assert signal.getsignal(signal.SIGINT) is before and seen[0] != before
-    threading.Thread(target=lambda: seen.append(fit(digits, replace(config, epochs=1)).status)).start()  # signals belong to the main thread
+    threading.Thread(
+        target=lambda: seen.append(fit(digits, replace(config, epochs=1)).status)
+    ).start()  # signals belong to the main thread
     until(lambda: seen[-1] == "completed")
 
 
@@ -355,10 +388,20 @@ def test_resume_with_other_settings_lists_the_differences(digits, config, finish
     run, folder = finished
     events = read_events(folder)
     with pytest.raises(ValueError) as caught:
-        fit(digits.images.flip(0), replace(config, lr=0.5, epochs=9, keep_last=7), run_dir=folder, resume=True, method=Method(name="other"))
+        fit(
+            digits.images.flip(0),
+            replace(config, lr=0.5, epochs=9, keep_last=7),
+            run_dir=folder,
+            resume=True,
+            method=Method(name="other"),
+        )
     lines = str(caught.value).splitlines()[1:]
-    assert [line.strip() for line in lines] == ["method: 'dcacn' in the run, 'other' now", "epochs: 2 in the run, 9 now", "lr: 0.01 in the run, 0.5 now",
-                                                "images: not the ones the run was started with"]
+    assert [line.strip() for line in lines] == [
+        "method: 'dcacn' in the run, 'other' now",
+        "epochs: 2 in the run, 9 now",
+        "lr: 0.01 in the run, 0.5 now",
+        "images: not the ones the run was started with",
+    ]
     with pytest.raises(ValueError, match="images: not the ones"):
         fit(digits, config, extra=digits.images, run_dir=folder, resume=True)
     with pytest.raises(FileExistsError, match="already holds a run; go on with it by resume=True"):
@@ -372,7 +415,11 @@ def test_resume_of_a_completed_run_changes_nothing(digits, config, finished):
     heard = []
     again = fit(digits, config, labels=digits.labels, run_dir=folder, resume=True, observers=[heard.append])
     assert again.status == "completed" and same(weights(again), before) and read_events(folder) == events == heard
-    assert again.scores == run.scores and again.health == run.health and torch.equal(again.probabilities, run.probabilities)
+    assert (
+        again.scores == run.scores
+        and again.health == run.health
+        and torch.equal(again.probabilities, run.probabilities)
+    )
 
 
 def test_foreign_and_damaged_checkpoints(digits, config, tmp_path):
@@ -382,7 +429,10 @@ def test_foreign_and_damaged_checkpoints(digits, config, tmp_path):
     newest.write_bytes(newest.read_bytes()[:-9])  # damaged: the one before it is taken
     again = fit(digits, config, run_dir=tmp_path / "run", resume=True)
     assert again.state.step == stopped.state.step and same(weights(again), weights(stopped))
-    assert same({k: v for k, v in load_checkpoint(newest)[0].items() if k.startswith("model.")}, {f"model.{k}": v for k, v in weights(stopped).items()})
+    assert same(
+        {k: v for k, v in load_checkpoint(newest)[0].items() if k.startswith("model.")},
+        {f"model.{k}": v for k, v in weights(stopped).items()},
+    )
     other = fit(digits, replace(config, seed=1), run_dir=tmp_path / "other")  # another run's file of the right kind
     newest.write_bytes(list_checkpoints(tmp_path / "other" / "checkpoints")[-1].read_bytes())
     with pytest.raises(ValueError, match="seed: 1 in the run, 0 now"):
@@ -417,7 +467,9 @@ def test_a_damaged_log_does_not_keep_the_folder_locked(digits, config, tmp_path)
     with pytest.raises(ValueError, match="damaged") as caught:
         fit(digits, config, run_dir=tmp_path, resume=True)
     log.write_bytes(whole)
-    assert fit(digits, config, run_dir=tmp_path, resume=True).status == "completed", f"{caught.value} must not keep the lock"
+    assert fit(digits, config, run_dir=tmp_path, resume=True).status == "completed", (
+        f"{caught.value} must not keep the lock"
+    )
 
 
 def test_two_runs_cannot_share_a_folder(digits, endless, tmp_path):
@@ -428,7 +480,9 @@ def test_two_runs_cannot_share_a_folder(digits, endless, tmp_path):
     run.wait()
     with pytest.raises(ValueError, match="seed"):
         fit(digits, replace(endless, seed=5), run_dir=tmp_path, resume=True)
-    again = fit(digits, endless, run_dir=tmp_path, resume=True, background=True)  # neither the end nor the refusal keeps the lock
+    again = fit(
+        digits, endless, run_dir=tmp_path, resume=True, background=True
+    )  # neither the end nor the refusal keeps the lock
     again.stop()
     assert again.wait().status == "stopped"
 
@@ -445,6 +499,7 @@ def test_the_best_weights_are_those_of_the_best_evaluation(digits, config, tmp_p
 
 def test_dropout_is_a_function_of_the_step_too(digits, config, tmp_path):
     "A network that draws by itself is resumed bit for bit, and the caller's random state is left alone."
+
     def network():
         model = build_model(config)
         model.instance_head.insert(1, torch.nn.Dropout(0.5))
@@ -466,8 +521,11 @@ def test_labels_never_reach_training(digits, config, finished):
     "Shuffled labels, no labels, or an image set that carries them: the same weights, bit for bit."
     run, _ = finished
     shuffled = np.random.default_rng(0).permutation(digits.labels)
-    others = [fit(digits.images, config, labels=shuffled), fit(digits.images, config),
-              fit(ImageSet(digits.images, shuffled, protocol=digits.protocol), config)]
+    others = [
+        fit(digits.images, config, labels=shuffled),
+        fit(digits.images, config),
+        fit(ImageSet(digits.images, shuffled, protocol=digits.protocol), config),
+    ]
     assert all(same(weights(other), weights(run)) for other in others)
     assert others[0].scores != run.scores and others[1].scores is None
     assert others[2].scores is None, "an image set's labels are used only where they are given as labels"
@@ -476,14 +534,18 @@ def test_labels_never_reach_training(digits, config, finished):
 def test_extra_images_come_first_and_see_the_instance_loss_alone(digits, config, monkeypatch):
     real, seen = steps_module.train_step, []
 
-    def watching(state, images, views, draws, lr, instance_only, *more):
-        seen.append((instance_only, {bytes(image.numpy()) for image in images}))
-        return real(state, images, views, draws, lr, instance_only, *more)
+    def watching(state, batch, *more):
+        seen.append((batch.instance_only, {bytes(image.numpy()) for image in batch.images}))
+        return real(state, batch, *more)
 
     monkeypatch.setattr(steps_module, "train_step", watching)
     first, rest = digits.images[:80], digits.images[80:]
     steps = []
-    run = fit(ImageSet(rest, extra=ImageSet(first)), config, observers=[lambda e: steps.append(e) if isinstance(e, StepDone) else None])
+    run = fit(
+        ImageSet(rest, extra=ImageSet(first)),
+        config,
+        observers=[lambda e: steps.append(e) if isinstance(e, StepDone) else None],
+    )
     assert [kind for kind, _ in seen] == [True, True, False] * 2 and run.assignments.shape == (40,)
     extra = {bytes(image.numpy()) for image in first}
     assert all((pictures <= extra) == kind for kind, pictures in seen)
@@ -534,13 +596,17 @@ def test_a_run_is_started_once(digits, config):
     run = fit(digits, replace(config, epochs=1), start=False)
     began, barrier = [], threading.Barrier(8)
     real = run._steps
+
     def counted():
         began.append(threading.current_thread().name)
         yield from real
+
     run._steps = counted()
+
     def start():
         barrier.wait()
         run.start()
+
     threads = [threading.Thread(target=start) for _ in range(8)]
     for thread in threads:
         thread.start()
@@ -554,9 +620,11 @@ def test_a_run_is_started_once(digits, config):
 def test_ctrl_c_before_the_first_step_starts_no_second_driver(digits, config, monkeypatch):
     "It comes when the handler stands and training does not go yet; the foreground ends, and no thread was made."
     real = driver._interruptible.__enter__
+
     def entered(self):
         real(self)
         os.kill(os.getpid(), signal.SIGINT)
+
     monkeypatch.setattr(driver._interruptible, "__enter__", entered)
     run = fit(digits, config, start=False)
     with pytest.raises(KeyboardInterrupt, match="stopped at step 0"):
@@ -567,12 +635,17 @@ def test_ctrl_c_before_the_first_step_starts_no_second_driver(digits, config, mo
 def test_an_interrupt_at_the_very_end_frees_the_folder(digits, config, tmp_path, monkeypatch):
     "A second Ctrl-C hits the last event: it is raised, and the folder can be opened again."
     run = fit(digits, replace(config, epochs=1), run_dir=tmp_path, start=False)
+
     def interrupted(event):
         raise KeyboardInterrupt
+
     monkeypatch.setattr(run, "_log_end", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run.drive()
-    assert run._done.is_set() and fit(digits, replace(config, epochs=1), run_dir=tmp_path, resume=True).status == "completed"
+    assert (
+        run._done.is_set()
+        and fit(digits, replace(config, epochs=1), run_dir=tmp_path, resume=True).status == "completed"
+    )
 
 
 def test_waiting_for_a_run_that_was_not_started(digits, config):
@@ -590,8 +663,13 @@ def test_waiting_for_a_run_that_was_not_started(digits, config):
 
 def test_a_training_without_the_label_free_figure_keeps_no_best_weights(digits, config, tmp_path, monkeypatch):
     "Evaluated need not tell `view_information`: NaN or nothing is no reason to fail."
+
     def other(event):
-        return replace(event, health={"n_empty": 0} if event.epoch == 1 else {"view_information": float("nan")}) if isinstance(event, Evaluated) else event
+        return (
+            replace(event, health={"n_empty": 0} if event.epoch == 1 else {"view_information": float("nan")})
+            if isinstance(event, Evaluated)
+            else event
+        )
 
     run = fit(digits, config, run_dir=tmp_path, start=False)
     real = run._steps
@@ -601,8 +679,13 @@ def test_a_training_without_the_label_free_figure_keeps_no_best_weights(digits, 
 
 def test_an_observer_that_takes_itself_off_and_fails_is_no_trouble(digits, config, caplog):
     run = fit(digits, replace(config, epochs=1), start=False)
+
     def leaving(event):
         run.unsubscribe(leaving)
         raise ZeroDivisionError("after that")
+
     run.subscribe(leaving)
-    assert run.drive().status == "completed" and len([r for r in caplog.records if "gets no further events" in r.getMessage()]) == 1
+    assert (
+        run.drive().status == "completed"
+        and len([r for r in caplog.records if "gets no further events" in r.getMessage()]) == 1
+    )

@@ -254,7 +254,7 @@ def test_a_disk_that_fails_is_said_and_the_next_edit_saves(tmp_path, monkeypatch
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(books, "_replace_file", full)
+        patched.setattr(books, "atomic_write", full)
         widget.rename(0, "cats")
     assert "No space left" in heard[-1][0]["trouble"] and widget.label(0) == "cats" and not list(tmp_path.iterdir())
     widget.rename(1, "dogs")
@@ -492,7 +492,7 @@ def test_bad_arguments(kwargs, words):
 
 def test_probabilities_in_pieces(monkeypatch):
     "Walking through them piece by piece gives what one look gives."
-    monkeypatch.setattr("dcacn_nb.pool.PIECE", 7)
+    monkeypatch.setattr("dcacn_nb.clusters.images.PIECE", 7)
     looked = pool.pool_of_set(pictures(), probabilities())
     assert (looked.clusters == probabilities().argmax(1)).all() and (looked.confidence == probabilities().max(1)).all()
     bad = probabilities()

@@ -339,7 +339,7 @@ def test_words_and_pictures():
         )
         > 1000
     )
-    source = (STATIC / "losslab.js").read_text(encoding="utf-8")
+    source = (STATIC / "loss_lab.js").read_text(encoding="utf-8")
     asked = set(re.findall(r'\bt\("(\w+)"', source)) | {
         f"{stem}_{form}" for stem in ("downhill", "slope") for form in ("coupled", "decoupled")
     }

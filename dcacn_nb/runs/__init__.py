@@ -1,0 +1,1 @@
+"""A training run: its driver, its log, its checkpoints, its folder."""
