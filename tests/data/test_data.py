@@ -638,7 +638,9 @@ def test_superclasses_are_complete():
         13,
     ]  # coarse label of each fine label, as in the archive
     assert [table[name] for name in sorted(table)] == published
-    assert [row["name"] for row in sources.known_sources()] == list(sources.SOURCES) and set(sources.known_sources()[0]) == {
+    assert [row["name"] for row in sources.known_sources()] == list(sources.SOURCES) and set(
+        sources.known_sources()[0]
+    ) == {
         "name",
         "images",
         "classes",
