@@ -15,13 +15,13 @@ from dcacn_nb.core.events import Evaluated, Event, SnapshotTaken
 from dcacn_nb.core.seeds import generator
 from dcacn_nb.method.config import build_views, from_dict
 from dcacn_nb.method.views import Crops
-from dcacn_nb.report.history import Story, choose, tell
 from dcacn_nb.report.maps import METHODS, MapSequence
 from dcacn_nb.report.picture import COLORS, DASHES, MARKERS, OWN_COLOR, SCORES, Picture, empty_picture, plain_text
+from dcacn_nb.report.record import RunRecord, nearest_snapshots, read_record
 
 
 def plot_curves(
-    run: "str | Path | Sequence[Event] | Story | Sequence[str | Path] | dict",  # a run folder or its events; several: a list of folders, or {label: folder}
+    run: "str | Path | Sequence[Event] | RunRecord | Sequence[str | Path] | dict",  # a run folder or its events; several: a list of folders, or {label: folder}
 ) -> Picture:  # one run: up to four panels over epochs; several: one panel a quantity, one line a run
     "Scores (the paper's Figure 3), loss terms, learning rate and speed over the epochs, of one run or of several laid over one another."
     stories = _stories(run)
@@ -48,23 +48,23 @@ def plot_curves(
     return figure
 
 
-def _stories(runs) -> "dict[str, Story]":
+def _stories(runs) -> "dict[str, RunRecord]":
     "Every run under its label: the folder's name, with as much of the way to it as tells it from the others."
     if isinstance(runs, dict):
-        return {str(label): tell(run, snapshots=False) for label, run in runs.items()} or {"": Story()}
+        return {str(label): read_record(run, snapshots=False) for label, run in runs.items()} or {"": RunRecord()}
     if (
-        isinstance(runs, (str, Path, Story))
+        isinstance(runs, (str, Path, RunRecord))
         or not isinstance(runs, Iterable)
         or all(isinstance(e, Event) for e in runs)
     ):
-        return {"": tell(runs, snapshots=False)}
+        return {"": read_record(runs, snapshots=False)}
     paths = [
         Path(run).absolute().parts if isinstance(run, (str, Path)) else (f"run {i}",)
         for i, run in enumerate(runs, start=1)
     ]
     if len(set(paths)) < len(paths):
         raise ValueError(f"run must name each folder once, got {[str(run) for run in runs]}")
-    return {_label(path, paths): tell(run, snapshots=False) for path, run in zip(paths, runs)}
+    return {_label(path, paths): read_record(run, snapshots=False) for path, run in zip(paths, runs)}
 
 
 def _label(path: "tuple[str, ...]", paths: "list[tuple[str, ...]]") -> str:
@@ -80,7 +80,7 @@ def _epoch_axis(axis) -> None:
     axis.grid(alpha=0.25)
 
 
-def _losses(story: Story) -> "dict[str, list]":
+def _losses(story: RunRecord) -> "dict[str, list]":
     "Points (epoch, value) of every loss term: step reports where there are some, else means of epochs."
     told = [(story.epoch_of(e.step), e.losses) for e in story.steps] or [(e.epoch, e.losses) for e in story.epochs]
     names = dict.fromkeys(name for _, losses in told for name in losses)
@@ -108,7 +108,7 @@ def _draw_scores(axis, scored: "list[Evaluated]") -> str:
     return f"Scores at the end: {', '.join(said)}."
 
 
-def _draw_losses(axis, story: Story) -> str:
+def _draw_losses(axis, story: RunRecord) -> str:
     "Every loss term."
     lines = _losses(story)
     for i, (name, points) in enumerate(lines.items()):
@@ -119,14 +119,14 @@ def _draw_losses(axis, story: Story) -> str:
     return f"Loss terms at the end: {', '.join(f'{name} {points[-1][1]:.3g}' for name, points in lines.items())}."
 
 
-def _draw_rate(axis, story: Story) -> str:
+def _draw_rate(axis, story: RunRecord) -> str:
     "Learning rate."
     axis.plot([story.epoch_of(e.step) for e in story.steps], [e.lr for e in story.steps], color=COLORS[5])
     axis.set(title="learning rate", ylim=(0, None))
     return f"Highest learning rate {max((e.lr for e in story.steps), default=math.nan):.3g}."
 
 
-def _draw_speed(axis, story: Story) -> str:
+def _draw_speed(axis, story: RunRecord) -> str:
     "Images a second."
     rates = [e.images_per_second for e in story.steps]
     axis.plot([story.epoch_of(e.step) for e in story.steps], rates, color=COLORS[4])
@@ -143,7 +143,7 @@ HEALTH = {
 }  # figures in [0, 1]
 
 
-def _quantities(story: Story) -> "dict[str, list]":
+def _quantities(story: RunRecord) -> "dict[str, list]":
     "Points (epoch, value) of everything that runs can be compared by."
     scores = {
         name: [(e.epoch, e.scores[key]) for e in story.evaluations if key in (e.scores or {})]
@@ -160,7 +160,7 @@ def _quantities(story: Story) -> "dict[str, list]":
     return scores | health | {f"loss: {name}": points for name, points in _losses(story).items()} | rate
 
 
-def _compare(stories: "dict[str, Story]") -> Picture:
+def _compare(stories: "dict[str, RunRecord]") -> Picture:
     "One panel a quantity, one line a run: the same colour and the same dashes in all panels."
     told = {
         label: {name: points for name, points in _quantities(story).items() if points}
@@ -200,10 +200,10 @@ def _compare(stories: "dict[str, Story]") -> Picture:
 
 
 def plot_health(
-    run: "str | Path | Sequence[Event] | Story",  # a run folder or its events
+    run: "str | Path | Sequence[Event] | RunRecord",  # a run folder or its events
 ) -> Picture:  # share of each cluster over epochs; label-free figures; likeness of clusters; empty clusters
     "How the images spread over the clusters, how sure the network is, whether two views agree and clusters differ: no labels needed."
-    story = tell(run)
+    story = read_record(run)
     told = [e for e in story.evaluations if e.health.get("cluster_mass")]
     if not told:
         return empty_picture("no evaluation in the log yet", "Health over the epochs: nothing to draw yet.")
@@ -236,7 +236,7 @@ def similarity(
     return (p.T @ p) / np.maximum(np.outer(norm, norm), 1e-300)
 
 
-def _last_assignments(story: Story) -> "np.ndarray | None":
+def _last_assignments(story: RunRecord) -> "np.ndarray | None":
     "Assignments (n,K) of the last snapshot that has some."
     found = [s.arrays["p"] for s in story.snapshots if "p" in s.arrays and s.arrays["p"].ndim == 2]
     return found[-1] if found and found[-1].shape[1] > 1 and len(found[-1]) and np.isfinite(found[-1]).all() else None
@@ -317,7 +317,7 @@ def _draw_mass(figure: Picture, axis, told: "list[Evaluated]") -> None:
 
 
 def plot_clusters(
-    run: "str | Path | Sequence[Event] | Story",  # a run folder or its events
+    run: "str | Path | Sequence[Event] | RunRecord",  # a run folder or its events
     per_cluster: int = 8,  # images at either end, >= 1
     max_clusters: int = 20,  # the largest ones, if there are more
     names: "dict[int, str] | None" = None,  # cluster -> name; None: those in the run's clusters.json, if there is one
@@ -325,7 +325,7 @@ def plot_clusters(
     "What is in the clusters: the images that the last snapshot assigns most and least firmly."
     check_int("per_cluster", per_cluster, low=1)
     check_int("max_clusters", max_clusters, low=1)
-    story = tell(run)
+    story = read_record(run)
     found = _pictured(story)
     if found is None:
         return empty_picture(
@@ -359,7 +359,7 @@ def plot_clusters(
     return figure
 
 
-def _names(story: Story, names: "dict[int, str] | None") -> "dict[int, str]":
+def _names(story: RunRecord, names: "dict[int, str] | None") -> "dict[int, str]":
     "The names given, or those of the run; clusters may be numbers or their texts, as in JSON."
     try:
         return story.names if names is None else {int(cluster): str(name) for cluster, name in names.items()}
@@ -384,7 +384,7 @@ def _canvas(p: np.ndarray, tiles: np.ndarray, shown: np.ndarray, columns: int) -
     return canvas, step, middle
 
 
-def _pictured(story: Story) -> "tuple[np.ndarray, np.ndarray] | None":
+def _pictured(story: RunRecord) -> "tuple[np.ndarray, np.ndarray] | None":
     "Assignments (n,K) of the last snapshot, and the pictures (n,C,H,W) of the same images."
     with_images = [s for s in story.snapshots if "images" in s.arrays and len(s.arrays["images"]) == len(s.indices)]
     with_p = [s for s in story.snapshots if "p" in s.arrays and len(s.arrays["p"]) == len(s.indices)]
@@ -415,13 +415,13 @@ def _tiles(images: np.ndarray, side: int = 40) -> np.ndarray:
 
 
 def plot_map_evolution(
-    run: "str | Path | Sequence[Event] | Story",  # a run folder or its events
+    run: "str | Path | Sequence[Event] | RunRecord",  # a run folder or its events
     epochs: "Sequence[int] | None" = None,  # the nearest snapshots to these; four, evenly spread, if None
     method: str = "pca",  # or "tsne": of 1,000 images at most, some seconds
 ) -> Picture:  # one panel a snapshot; colour and marker: the cluster at the last one
     "How the features of the same images move apart: two dimensions of `h` at several snapshots, each going on from the one before."
     check_in("method", method, METHODS)
-    story = tell(run, epochs)
+    story = read_record(run, epochs)
     usable = _usable(story, epochs)
     if not usable:
         return empty_picture(
@@ -442,7 +442,7 @@ def plot_map_evolution(
     figure = Picture(figsize=(10.4, 3.2), layout="constrained")
     for i, (snapshot, (points, explained)) in enumerate(zip(usable, planes)):
         axis = figure.add_subplot(1, len(usable), i + 1, xlim=(-limit, limit), ylim=(-limit, limit))
-        _scatter(axis, points, cluster, story.names if snapshot is last else None)
+        scatter_clusters(axis, points, cluster, story.names if snapshot is last else None)
         axis.set_title(
             f"epoch {snapshot.epoch}" + ("" if explained is None else f" ({explained:.0%} of the variance)"), fontsize=9
         )
@@ -453,14 +453,14 @@ def plot_map_evolution(
     return figure
 
 
-def _usable(story: Story, epochs: "Sequence[int] | None") -> "list[SnapshotTaken]":
+def _usable(story: RunRecord, epochs: "Sequence[int] | None") -> "list[SnapshotTaken]":
     "The snapshots asked for, as far as they show the same images as the last one."
     if epochs is not None and not len(epochs):
         raise ValueError(f"epochs must name one epoch at least, got {epochs!r}; None shows four")
     usable = [s for s in story.snapshots if _plottable(s)]
     usable = [s for s in usable if np.array_equal(s.indices, usable[-1].indices)]
     # the first and the last were loaded too, asked for or not
-    return [usable[i] for i in sorted(choose([s.epoch for s in usable], epochs))]
+    return [usable[i] for i in sorted(nearest_snapshots([s.epoch for s in usable], epochs))]
 
 
 def _plottable(s: SnapshotTaken) -> bool:
@@ -470,7 +470,7 @@ def _plottable(s: SnapshotTaken) -> bool:
     return bool(fits and np.isfinite(h).all())
 
 
-def _scatter(axis, points: np.ndarray, cluster: np.ndarray, legend: "dict[int, str] | None") -> None:
+def scatter_clusters(axis, points: np.ndarray, cluster: np.ndarray, legend: "dict[int, str] | None") -> None:
     "Points by cluster: colour and marker both tell. With names, also the legend."
     found = np.unique(cluster)
     for k in found:
@@ -499,12 +499,12 @@ MAPS = {
 
 
 def plot_attention(
-    run: "str | Path | Sequence[Event] | Story",  # a run folder or its events
+    run: "str | Path | Sequence[Event] | RunRecord",  # a run folder or its events
     kind: str = "auto",  # "spatial" (CBAM), "activation" (any network), or "auto": spatial where there is some
 ) -> Picture:  # first row: images; then one row a stage, the map of its last block laid over them
     "Where the network of the last snapshot looks, stage by stage: spatial attention (CBAM; the paper's Eq. 3-4) or strength of activation."
     check_in("kind", kind, ["auto", *MAPS])
-    story = tell(run)
+    story = read_record(run)
     for chosen in MAPS if kind == "auto" else [kind]:
         maps, images = _maps(story, MAPS[chosen][0])
         if maps:
@@ -542,7 +542,7 @@ def _lay_over(axis, left: int, tile: np.ndarray, values: "np.ndarray | None") ->
         axis.imshow(values, cmap="viridis", alpha=0.65, interpolation="bilinear", extent=place)
 
 
-def _maps(story: Story, prefix: str) -> "tuple[dict[str, np.ndarray], np.ndarray]":
+def _maps(story: RunRecord, prefix: str) -> "tuple[dict[str, np.ndarray], np.ndarray]":
     "The maps (n,h,w) of the last block of each stage, and the images they belong to."
     last = story.snapshots[-1] if story.snapshots else None
     pictures = [s for s in story.snapshots if "images" in s.arrays]
@@ -562,12 +562,12 @@ def _maps(story: Story, prefix: str) -> "tuple[dict[str, np.ndarray], np.ndarray
 
 
 def plot_views(
-    run: "str | Path | Sequence[Event] | Story",  # a run folder or its events: with settings, and a snapshot with images
+    run: "str | Path | Sequence[Event] | RunRecord",  # a run folder or its events: with settings, and a snapshot with images
     image: int = 0,  # which image of the snapshot, >= 0
     seed: int = 0,  # another seed, other crops
 ) -> Picture:  # left: the image and the boxes of its crops; right: the crops, all on one scale
     "What the network is shown of one image: two global and some local crops, drawn as this run draws them (the paper's section 3.2)."
-    story = tell(run, ())
+    story = read_record(run, ())
     pictures = [s.arrays["images"] for s in story.snapshots if "images" in s.arrays]
     views = _own_views(story)
     if not pictures or not len(pictures[0]) or views is None:
@@ -608,7 +608,7 @@ def plot_crops(
     return figure
 
 
-def _own_views(story: Story):
+def _own_views(story: RunRecord):
     "The augmentation that the run's settings describe; None if they describe none (K-Means, say)."
     try:
         return (

@@ -16,8 +16,8 @@ from dcacn_nb.report.figures import (
     plot_map_evolution,
     plot_views,
 )
-from dcacn_nb.report.history import Story, tell
 from dcacn_nb.report.picture import SCORES
+from dcacn_nb.report.record import RunRecord, read_record
 from dcacn_nb.runs.log import read_events
 
 STYLE = """
@@ -73,9 +73,9 @@ def write_report(
     "Write the report of a run, finished or not: one HTML file without scripts that needs no network."
     folder, notes = Path(folder), []
     try:
-        story = tell(folder)
+        story = read_record(folder)
     except ValueError as error:  # a damaged snapshot must not cost the rest of the report
-        story = tell(read_events(folder, arrays=False))
+        story = read_record(read_events(folder, arrays=False))
         notes.append(f"The snapshots could not be read: {error}")
     title = f"Clustering report: {_text(story.start.method if story.start else 'unknown method')}"
     parts = [_header(story, title), *(f"<p class='note'>{_text(note)}</p>" for note in notes), _results(story)]
@@ -136,7 +136,7 @@ def _duration(seconds: float) -> str:
 STATUS = {"completed": "completed", "stopped": "stopped by the user", "interrupted": "interrupted", "failed": "failed"}
 
 
-def _header(story: Story, title: str) -> str:
+def _header(story: RunRecord, title: str) -> str:
     "Title, status, scores and the facts of the run."
     start, end, last = story.start, story.end, (story.steps or story.epochs or story.evaluations or [None])[-1]
     done = max([e.epoch for e in (*story.epochs, *story.evaluations)], default=0) if end is None else end.epoch
@@ -164,7 +164,7 @@ def _header(story: Story, title: str) -> str:
     return "\n".join(parts) + _rows(facts)
 
 
-def _results(story: Story) -> str:
+def _results(story: RunRecord) -> str:
     "Health in words, and the sizes of the clusters."
     words = "".join(
         f"<li>{_text(line)}</li>" for line in diagnose([story.start, *story.evaluations, *story.snapshots[-1:]])
@@ -188,7 +188,7 @@ def _results(story: Story) -> str:
     return "".join(parts)
 
 
-def _picture(name: str, function, caption: str, story: Story) -> str:
+def _picture(name: str, function, caption: str, story: RunRecord) -> str:
     "One section: the picture with its words and its caption."
     try:
         return f"<h2>{_text(name)}</h2>{function(story).html(caption, dpi=100, most=150_000)}"  # many photographs: smaller, so that the page can be mailed
@@ -197,7 +197,7 @@ def _picture(name: str, function, caption: str, story: Story) -> str:
         return f"<h2>{_text(name)}</h2><p class='note'>This picture could not be drawn; the reason is in the program's log.</p>"
 
 
-def _origin(story: Story) -> str:
+def _origin(story: RunRecord) -> str:
     "Where the images come from, all settings, and how the report was made."
     start = story.start
     parts = [

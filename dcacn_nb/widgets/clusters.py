@@ -9,8 +9,15 @@ import numpy as np
 import pandas as pd
 import traitlets
 
+from dcacn_nb.clusters.assigned import (
+    AssignedImages,
+    assigned_set,
+    assigned_snapshots,
+    assignments,
+    csv_bytes,
+    write_table,
+)
 from dcacn_nb.clusters.groups import LONGEST, Grouping, GroupingError, GroupingFile
-from dcacn_nb.clusters.images import Pool, assignments, csv_bytes, pool_of_set, pool_of_snapshots, write_table
 from dcacn_nb.core.checks import check_int
 from dcacn_nb.core.events import REASONS, Event, RunFinished, RunStarted, SnapshotTaken
 from dcacn_nb.report.figures import plot_clusters
@@ -156,8 +163,8 @@ class ClusterBrowser(LiveWidget):
         check_int("per_cluster", per_cluster, 1, ENDS)
         if (images is None) != (probabilities is None):
             raise ValueError("images and probabilities belong together: give both, or neither (a run has its own)")
-        self._given = None if images is None else pool_of_set(images, probabilities)
-        self.pool: Pool | None = None
+        self._given = None if images is None else assigned_set(images, probabilities)
+        self.pool: AssignedImages | None = None
         self.grouping: Grouping | None = None  # once it is known how many clusters there are
         self._file, self._trouble, self._damaged, self._whole, self._loader, self._token, self._by = (
             None,
@@ -196,9 +203,9 @@ class ClusterBrowser(LiveWidget):
         elif isinstance(event, RunFinished):
             self._load_all()
 
-    def _sample(self) -> "Pool | None":
+    def _sample(self) -> "AssignedImages | None":
         "The images of the snapshots."
-        return pool_of_snapshots(self.history.snapshots, self.history.start.n_images if self.history.start else 0)
+        return assigned_snapshots(self.history.snapshots, self.history.start.n_images if self.history.start else 0)
 
     def _load_all(self) -> None:
         "Get all images of a finished run, in a thread: it may have to encode them first."
@@ -214,7 +221,7 @@ class ClusterBrowser(LiveWidget):
         except Exception:  # a failed run raises here what it failed of; what it has done until then can be looked at
             logger.info("the run in the cluster browser has failed", exc_info=True)
         try:
-            pool = pool_of_set(self.run.images, self.run.probabilities)
+            pool = assigned_set(self.run.images, self.run.probabilities)
         except Exception as error:
             logger.warning("the cluster browser shows the sample only, not all images: %s", error)
             return
@@ -223,7 +230,7 @@ class ClusterBrowser(LiveWidget):
             self._look_at(pool)
             self.summary = self.describe()
 
-    def _look_at(self, pool: "Pool | None") -> None:
+    def _look_at(self, pool: "AssignedImages | None") -> None:
         "Show other images, or the same ones elsewhere."
         if pool is None:
             return
@@ -580,7 +587,7 @@ class ClusterBrowser(LiveWidget):
         with self._lock:
             return plot_clusters(self.history.events()) if self.pool is None else self._drawn(self.pool, self.grouping)
 
-    def _drawn(self, pool: Pool, grouping: Grouping) -> Picture:
+    def _drawn(self, pool: AssignedImages, grouping: Grouping) -> Picture:
         "The same, once there are images."
         most = max(50, min(1000, 32_000_000 // int(np.prod(pool.images.shape[1:]))))
         rows = np.unique(np.linspace(0, len(pool.indices) - 1, min(most, len(pool.indices))).round().astype(int))

@@ -9,8 +9,8 @@ from dcacn_nb.core.checks import check_int
 from dcacn_nb.core.events import Evaluated, Event, RunStarted, SnapshotTaken
 from dcacn_nb.report.diagnosis import SENTENCES, Finding, diagnose
 from dcacn_nb.report.figures import HEALTH, plot_health, similarity
-from dcacn_nb.report.history import cluster_names
 from dcacn_nb.report.picture import Picture
+from dcacn_nb.report.record import cluster_names
 from dcacn_nb.widgets.feed import History, Thinned
 from dcacn_nb.widgets.live import LiveWidget, float_bytes
 

@@ -11,9 +11,9 @@ import traitlets
 
 from dcacn_nb.core.checks import check_in, check_int
 from dcacn_nb.core.events import Event, RunStarted, SnapshotTaken
-from dcacn_nb.report.figures import _scatter
-from dcacn_nb.report.history import choose, cluster_names
+from dcacn_nb.report.figures import scatter_clusters
 from dcacn_nb.report.picture import Picture, empty_picture
+from dcacn_nb.report.record import cluster_names, nearest_snapshots
 from dcacn_nb.widgets.live import LiveWidget, sprite_sheet
 from dcacn_nb.widgets.projector import Film, Frame, Projector, next_map, quantised, unit_map
 
@@ -382,7 +382,7 @@ class MapViewer(LiveWidget):
         "Up to four of the maps there are, the first and the last among them; colour and marker: the cluster at the last one, or the class."
         with self._lock:
             shown = self.film.shown(self.method)
-            frames = [shown[i] for i in sorted(choose([frame.epoch for frame in shown], None))]
+            frames = [shown[i] for i in sorted(nearest_snapshots([frame.epoch for frame in shown], None))]
         if not frames:
             return empty_picture(self.describe(), self.describe())
         by_class = self.color_by == "class"
@@ -394,7 +394,7 @@ class MapViewer(LiveWidget):
         figure = Picture(figsize=(10.4, 3.2), layout="constrained")
         for i, (frame, points) in enumerate(zip(frames, maps)):
             axis = figure.add_subplot(1, len(frames), i + 1, xlim=(-limit, limit), ylim=(-limit, limit))
-            _scatter(axis, points, groups[self._rows()], names if i == len(frames) - 1 else None)
+            scatter_clusters(axis, points, groups[self._rows()], names if i == len(frames) - 1 else None)
             axis.set_title(self.say("epoch_n", epoch=frame.epoch), fontsize=9)
         if (legend := figure.axes[-1].get_legend()) is not None:
             legend.set_title(self.say("class" if by_class else "cluster"))

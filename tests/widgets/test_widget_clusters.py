@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 
 from dcacn_nb.clusters import groups as books
-from dcacn_nb.clusters import images as pool
+from dcacn_nb.clusters import assigned as pool
 from dcacn_nb.core.events import RunFinished, RunStarted, SnapshotTaken
 from dcacn_nb.report.figures import plot_clusters
-from dcacn_nb.report.history import cluster_names
+from dcacn_nb.report.record import cluster_names
 from dcacn_nb.widgets.clusters import WORDS, ClusterBrowser
 
 K = 5
@@ -492,13 +492,13 @@ def test_bad_arguments(kwargs, words):
 
 def test_probabilities_in_pieces(monkeypatch):
     "Walking through them piece by piece gives what one look gives."
-    monkeypatch.setattr("dcacn_nb.clusters.images.PIECE", 7)
-    looked = pool.pool_of_set(pictures(), probabilities())
+    monkeypatch.setattr("dcacn_nb.clusters.assigned.PIECE", 7)
+    looked = pool.assigned_set(pictures(), probabilities())
     assert (looked.clusters == probabilities().argmax(1)).all() and (looked.confidence == probabilities().max(1)).all()
     bad = probabilities()
     bad[60, 1] = np.inf
     with pytest.raises(ValueError, match="1 rows"):
-        pool.pool_of_set(pictures(), bad)
+        pool.assigned_set(pictures(), bad)
 
 
 def test_chinese():

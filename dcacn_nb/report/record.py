@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass
-class Story:
+class RunRecord:
     "The events of one run, sorted by kind."
 
     start: "RunStarted | None" = None
@@ -33,26 +33,26 @@ class Story:
         return step / max(1, self.start.steps_per_epoch) if self.start else float(step)
 
 
-def tell(
-    source: "str | Path | Sequence[Event] | Story",  # a run folder, its events, or a story told before
+def read_record(
+    source: "str | Path | Sequence[Event] | RunRecord",  # a run folder, its events, or a story told before
     epochs: "Sequence[int] | None" = None,  # which snapshots to load, the nearest to these; four, evenly spread, if None
     *,
     snapshots: bool = True,  # False: none of them, which is faster
-) -> Story:  # the first and the last snapshot are always in it
+) -> RunRecord:  # the first and the last snapshot are always in it
     "Read a run; of its snapshots only a few, since a long run has more than fit into memory."
-    if isinstance(source, Story):
+    if isinstance(source, RunRecord):
         return source
     in_file = isinstance(source, (str, Path))
     if not in_file and not (isinstance(source, Iterable) and all(isinstance(e, Event) for e in source)):
         raise TypeError(
-            f"the run must be given as its folder, a list of its events, or a Story, got {reprlib.repr(source)}"
+            f"the run must be given as its folder, a list of its events, or a RunRecord, got {reprlib.repr(source)}"
         )
     events = read_events(source, arrays=False) if in_file else list(source)
     events = events[
         max((i for i, e in enumerate(events) if isinstance(e, RunStarted)), default=0) :
     ]  # a resumed run tells all from the start
     at = [e.epoch for e in events if isinstance(e, SnapshotTaken)] if snapshots else []
-    wanted = choose(at, epochs) | ({0, len(at) - 1} if at else set())
+    wanted = nearest_snapshots(at, epochs) | ({0, len(at) - 1} if at else set())
     if in_file and wanted:  # a second pass, one snapshot in memory at a time
         events = follow_events(source, stop=lambda: True)
     story = _sorted(events, wanted)
@@ -60,12 +60,12 @@ def tell(
     return story
 
 
-def _sorted(events, wanted: "set[int]") -> Story:
+def _sorted(events, wanted: "set[int]") -> RunRecord:
     "The events by kind; of the snapshots those at the positions wanted."
-    story, seen = Story(), 0
+    story, seen = RunRecord(), 0
     for event in events:
         if isinstance(event, RunStarted):
-            story, seen = Story(start=event), 0
+            story, seen = RunRecord(start=event), 0
         elif isinstance(event, SnapshotTaken):
             story.snapshots += [event] if seen in wanted else []
             seen += 1
@@ -76,7 +76,7 @@ def _sorted(events, wanted: "set[int]") -> Story:
     return story
 
 
-def choose(
+def nearest_snapshots(
     available: "Sequence[int]",  # epochs that there are, rising
     epochs: "Sequence[int] | None" = None,  # epochs asked for; None: four, evenly spread, the first and the last among them
 ) -> "set[int]":  # positions in `available`

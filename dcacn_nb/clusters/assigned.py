@@ -21,7 +21,7 @@ def _numpy(values) -> np.ndarray:
 
 
 @dataclass(frozen=True, eq=False)
-class Pool:
+class AssignedImages:
     "Some images of a set, and where the network has them."
 
     indices: np.ndarray  # (n,) int64, rising: which images of the set
@@ -62,10 +62,10 @@ class Pool:
         return p.argmax(1), p.max(1)
 
 
-def pool_of_set(
+def assigned_set(
     images: object,  # ImageSet, or an array or tensor as for `from_arrays`; uint8 ones may be memory-mapped
     probabilities: object,  # (N,K): array, memory map or tensor
-) -> Pool:  # all images
+) -> AssignedImages:  # all images
     "A whole data set."
     images = images if isinstance(images, ImageSet) else from_arrays(images)
     shape = tuple(getattr(probabilities, "shape", ()))
@@ -75,13 +75,13 @@ def pool_of_set(
         )
     clusters, confidence = _assigned(probabilities)
     every = np.arange(len(images))
-    return Pool(every, clusters, confidence, probabilities, images.images, every, images.paths, len(images))
+    return AssignedImages(every, clusters, confidence, probabilities, images.images, every, images.paths, len(images))
 
 
-def pool_of_snapshots(
+def assigned_snapshots(
     snapshots: "Sequence[SnapshotTaken]",  # of one run, in order
     total: int = 0,  # images in the set
-) -> "Pool | None":  # None if they hold no images or no usable probabilities
+) -> "AssignedImages | None":  # None if they hold no images or no usable probabilities
     "The sample of a run, as of its last snapshot."
     pictured = next((s for s in snapshots if len(s.arrays.get("images", ())) == len(s.indices) > 0), None)
     last = next((s for s in reversed(snapshots) if getattr(s.arrays.get("p"), "ndim", 0) == 2), None)
@@ -93,7 +93,9 @@ def pool_of_snapshots(
     except ValueError:  # the run has diverged
         return None
     return (
-        Pool(indices, clusters, confidence, last.arrays["p"][b], pictured.arrays["images"], a, None, total, last.epoch)
+        AssignedImages(
+            indices, clusters, confidence, last.arrays["p"][b], pictured.arrays["images"], a, None, total, last.epoch
+        )
         if len(indices)
         else None
     )
@@ -117,7 +119,7 @@ COLUMNS = ("index", "path", "cluster", "group", "name", "confidence")
 
 
 def assignments(
-    pool: Pool,
+    pool: AssignedImages,
     groups: "np.ndarray | None" = None,  # (n,) the group of each image after edits by hand; None: its cluster
     names: "dict[int, str] | None" = None,  # group -> name
 ) -> pd.DataFrame:  # columns index, path (if there are any), cluster, group, name, confidence
