@@ -1,10 +1,29 @@
-"""Files that are whole or absent: atomic writes."""
+"""Files that are whole or absent, and locks that end with their process."""
 
+import errno
+import logging
 import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
+
+from filelock import FileLock, Timeout
+
+log = logging.getLogger(__name__)
+
+_NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}  # what file systems without locks answer
+
+
+class Busy(RuntimeError):
+    "Another process, or another part of this one, holds the lock."
+
+
+class HeldLock(FileLock):
+    "A lock as `lock` returns it: held already, so that a `with` block only releases it."
+
+    def __enter__(self) -> "HeldLock":
+        return self
 
 
 def atomic_write(
@@ -33,3 +52,29 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def lock(
+    path: "str | Path",  # the lock file; made if it is missing, its content left alone; its folder must exist
+) -> HeldLock:  # `.release()` it, or use it in a `with` statement
+    """Hold a lock file until `.release()`, the end of a `with` block, or the end of the process (also by a kill).
+
+    Raises `Busy` at once if the lock is held elsewhere: by another process, or by another call in this one.
+    Raises `OSError` if the file cannot be opened or is a symbolic link, which is not followed.
+    On a file system without locks, a warning is logged and the lock is returned with `.is_locked` false.
+    """
+    path = Path(path)
+    if path.is_symlink():  # opening would create or truncate whatever it points to
+        raise OSError(errno.ELOOP, "a lock file must not be a symbolic link; remove it", str(path))
+    if not path.parent.is_dir():  # filelock would make it
+        raise FileNotFoundError(errno.ENOENT, "the folder of the lock file does not exist", str(path))
+    held = HeldLock(path, timeout=0, thread_local=False)  # any thread of the process may release it
+    try:
+        held.acquire()
+    except Timeout:
+        raise Busy(f"{path} is locked by another process; wait until it has ended") from None
+    except (NotImplementedError, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
+            raise
+        log.warning("%s cannot be locked (%s): let only one process at a time work here", path, error)
+    return held
