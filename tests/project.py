@@ -37,7 +37,7 @@ def notebooks() -> list[Path]:
 
 
 def modules(root: Path = ROOT) -> list[Path]:
-    "The generated modules: every file of the package but `__init__` and nbdev's index."
+    "Every module of the package but `__init__` and nbdev's index."
     return sorted(p for p in (root / "dcacn_nb").rglob("*.py") if p.name not in ("__init__.py", "_modidx.py"))
 
 
