@@ -39,7 +39,10 @@ setup(
     classifiers=lines(cfg["classifiers"]),
     python_requires=f">={cfg['min_python']}",
     packages=find_packages(include=[lib_name, f"{lib_name}.*"]),
-    package_data={f"{lib_name}.widgets": ["static/*.js", "static/*.css"]},
+    package_data={
+        f"{lib_name}.widgets": ["static/*.js", "static/*.css"],
+        f"{lib_name}.compare": ["results/*.csv"],
+    },
     include_package_data=False,
     install_requires=lines(cfg["requirements"]),
     extras_require={"lab": lab, "compare": compare, "dev": lab + compare + dev},

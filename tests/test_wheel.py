@@ -34,7 +34,7 @@ def wheel(tmp_path_factory):
 def test_contents(wheel):
     "All modules, and the widgets' JavaScript and style; no notebooks, no tests, nothing else."
     held = {n for n in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in n}
-    ours = {p for p in project_files() if p.is_relative_to(PACKAGE) and p.suffix in (".py", ".js", ".css")}
+    ours = {p for p in project_files() if p.is_relative_to(PACKAGE) and p.suffix in (".py", ".js", ".css", ".csv")}
     assert held == {p.relative_to(ROOT).as_posix() for p in ours}
 
 

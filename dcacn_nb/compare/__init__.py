@@ -1,39 +1,25 @@
-"""Grids of runs, and the tables made from them."""
+"""Grids of runs, and the tables and pictures made from them."""
 
 from dcacn_nb.core.lazy import lazy_names
 
 _PUBLIC = {
-    "Cell": "grid",
-    "setting_name": "grid",
-    "make_cell": "grid",
-    "seconds_an_epoch": "grid",
-    "under_budget": "grid",
-    "make_grid": "grid",
-    "one_at_a_time": "grid",
-    "full_factorial": "grid",
-    "finished": "grid",
+    "FACTORS": "cells",
+    "make_grid": "cells",
+    "one_at_a_time": "cells",
+    "full_factorial": "cells",
     "run_grid": "grid",
     "collect": "grid",
     "failures": "grid",
-    "BUDGETS": "grid",
-    "FACTORS": "grid",
-    "NONE_OF_THE_THREE": "grid",
-    "COLUMNS": "grid",
-    "comparable": "tables",
-    "bootstrap_interval": "tables",
+    "load_results": "tables",
     "summarise": "tables",
     "paired_differences": "tables",
-    "paper_table": "tables",
-    "beside_the_paper": "tables",
-    "to_markdown": "tables",
-    "to_latex": "tables",
-    "plot_comparison": "tables",
-    "plot_differences": "tables",
     "choose_unlabelled": "tables",
-    "SCORES": "tables",
-    "SAME": "tables",
-    "FEWEST": "tables",
-    "PAPER_SETS": "tables",
+    "paper_table": "paper",
+    "beside_the_paper": "paper",
+    "to_markdown": "paper",
+    "to_latex": "paper",
+    "plot_comparison": "figures",
+    "plot_differences": "figures",
 }
 __all__ = list(_PUBLIC)
 __getattr__, __dir__ = lazy_names(__name__, _PUBLIC)
