@@ -9,7 +9,7 @@ export OMP_NUM_THREADS ?= 2
 lab test: export GOMP_SPINCOUNT ?= 30000
 ROOT_FLAG := $(shell [ "$$(id -u)" = 0 ] && echo --allow-root)
 
-.PHONY: help demo lab test export readme fresh clean
+.PHONY: help demo lab test quick export readme docs fresh js clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
@@ -18,13 +18,21 @@ demo: .venv/.setup-core ## cluster images in a terminal, from start to report
 	$(BIN)/dcacn demo $(DEMO_ARGS)
 
 lab: .venv/.setup-lab ## open the course in JupyterLab
-	$(BIN)/jupyter lab $(ROOT_FLAG) --ServerApp.root_dir="$(CURDIR)" $(LAB_ARGS) nbs/tutorials/01_quickstart.ipynb
+	$(BIN)/jupyter lab $(ROOT_FLAG) --ServerApp.root_dir="$(CURDIR)" $(LAB_ARGS) nbs/course/01_quickstart.ipynb
 
 # Two tests at a time, a thread each: those without a browser, then those with one; last those that watch the clock, alone.
 test: .venv/.setup-dev ## every notebook and test, with coverage
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not browser" -n 2 --durations=15 --cov=dcacn_nb --cov-fail-under=90
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "browser and not alone" -n 2 --durations=5
 	$(BIN)/python -m pytest -m alone --durations=5
+
+# For the inner loop: style, floors, types, fast tests, two notebooks; under a minute on two cores.
+quick: .venv/.setup-dev ## what most mistakes fail, in under a minute
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/lint-imports --no-cache | tail -n 4
+	$(BIN)/mypy
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m "not slow and not browser and not alone" --quick
 
 export: .venv/.setup-dev ## notebooks to modules, and notebooks without noise
 	$(BIN)/nbdev-export
@@ -35,8 +43,16 @@ readme: .venv/.setup-dev ## README.md from nbs/index.ipynb
 	$(BIN)/jupyter nbconvert --log-level=WARN --to markdown --output-dir . --output README \
 	  --TagRemovePreprocessor.enabled=True --TagRemovePreprocessor.remove_cell_tags='["hide"]' \
 	  --RegexRemovePreprocessor.patterns='#\| *hide' nbs/index.ipynb
-	sed -E -e 's#\]\((tutorials/|images/|[0-9]{2,3}_)#](nbs/\1#g' -e 's#\]\(\.\./#](#g' README.md > .README.tmp
+	sed -E -e 's#\]\((course|method|baselines|images)#](nbs/\1#g' -e 's#\]\(\.\./#](#g' README.md > .README.tmp
 	mv .README.tmp README.md
+
+docs: .venv/.setup-dev ## the documentation site, in _docs/site; needs no network, and fails at a dead link
+	NO_MKDOCS_2_WARNING=1 DISABLE_MKDOCS_2_WARNING=true $(BIN)/python docs/build.py
+
+js: ## check the widgets' JavaScript: linter and types (needs Node.js and npm)
+	npm install --no-audit --no-fund
+	npm run lint
+	npm run types
 
 fresh: ## fail if modules, notebooks or README are not what the notebooks make
 	$(MAKE) export readme
@@ -44,7 +60,7 @@ fresh: ## fail if modules, notebooks or README are not what the notebooks make
 	test -z "$$(git ls-files --others --exclude-standard -- nbs dcacn_nb README.md README_files)"
 
 clean: ## remove what was built (.venv, data and runs stay)
-	rm -rf build dist *.egg-info .pytest_cache .coverage .coverage.* htmlcov artifacts _proc _docs .README.tmp
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .coverage .coverage.* htmlcov artifacts _proc _docs .README.tmp
 	find dcacn_nb nbs tests -name __pycache__ -prune -exec rm -rf {} +
 	find nbs -name .ipynb_checkpoints -prune -exec rm -rf {} +
 
