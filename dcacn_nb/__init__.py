@@ -1,6 +1,12 @@
-"""Deep image clustering in notebooks: decoupled contrastive learning with multi-crop views and attention (DCACN).
+"""Modules:
 
-The public names below are imported on first use: `import dcacn_nb` alone loads neither PyTorch nor matplotlib."""
+- `dcacn_nb.runs.checkpoint`: One file per checkpoint, whole or absent, verified to the last bit when it is read, and never able to run code.
+- `dcacn_nb.runs.driver`: One driver that logs, saves, pauses, stops and resumes, and knows nothing of how training works.
+- `dcacn_nb.runs.folder`: Settings, events and checkpoints: what a run keeps on the disk, so that it may be killed at any instant and resumed.
+- `dcacn_nb.runs.graphs`: On CUDA: a training step recorded once and replayed, so that the device is not asked for each of its parts every time.
+- `dcacn_nb.runs.log`: Every event of a run as one line of JSON on the disk: to read back, to watch from another process, to resume from.
+- `dcacn_nb.runs.threads`: OpenMP threads that only wait: give them back, so that a background run is not slowed down by the cells around it.
+- `dcacn_nb.widgets.modules`: Join the ES modules of a widget into the one text that anywidget takes."""
 
 import importlib
 import sys
@@ -10,7 +16,7 @@ from dcacn_nb.core.lazy import lazy_names
 __version__ = "0.1.0"
 
 _PUBLIC = {
-    "load_images": "data.image_set",
+    "load_images": "data.loading",
     "ImageSet": "data.image_set",
     "TrainConfig": "method.config",
     "preset": "method.config",

@@ -326,7 +326,7 @@ def test_images_larger_than_the_device_are_streamed(digits, monkeypatch):
     losses = []
     for streamed in (False, True):
         if streamed:
-            monkeypatch.setattr("dcacn_nb.data.image_set._free_bytes", lambda device: 0)
+            monkeypatch.setattr("dcacn_nb.data.batching._free_bytes", lambda device: 0)
         losses.append(
             [
                 event.losses["total"]

@@ -6,7 +6,7 @@ import math
 import numpy as np
 
 
-def _range(low, high, open_low=False) -> str:
+def allowed_range(low, high, open_low=False) -> str:
     "The allowed range in words, for messages."
     left = "" if low is None else f"{'>' if open_low else '>='} {low}"
     right = "" if high is None else f"<= {high}"
@@ -23,7 +23,7 @@ def check_int(
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
         raise TypeError(f"{name} must be a whole number, got {value!r} ({type(value).__name__})")
     if (low is not None and value < low) or (high is not None and value > high):
-        raise ValueError(f"{name} must be {_range(low, high)}, got {value}")
+        raise ValueError(f"{name} must be {allowed_range(low, high)}, got {value}")
     return int(value)
 
 
@@ -39,7 +39,7 @@ def check_float(
         raise TypeError(f"{name} must be a number, got {value!r} ({type(value).__name__})")
     too_low = low is not None and (value <= low if open_low else value < low)
     if not math.isfinite(value) or too_low or (high is not None and value > high):
-        allowed = _range(low, high, open_low) or "finite"
+        allowed = allowed_range(low, high, open_low) or "finite"
         raise ValueError(f"{name} must be {allowed}, got {value}")
     return float(value)
 
@@ -58,3 +58,12 @@ def check_in(
     if len(options) > 12:  # a long list comes last: it would hide the hint
         raise ValueError(f"{name} must be one of the {len(options)} known ones, got {value!r}{hint}; known are {known}")
     raise ValueError(f"{name} must be one of {known}, got {value!r}{hint}")
+
+
+def describe(
+    value: object,  # anything
+) -> str:  # type, and shape and dtype or length where it has them
+    "What a value is, for messages."
+    if hasattr(value, "shape") and hasattr(value, "dtype"):
+        return f"{type(value).__name__} {tuple(value.shape)} {value.dtype}"
+    return f"{type(value).__name__} of length {len(value)}" if hasattr(value, "__len__") else type(value).__name__

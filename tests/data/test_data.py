@@ -19,7 +19,7 @@ from PIL import Image
 from torchvision import datasets as tv
 from torchvision.transforms import v2
 
-from dcacn_nb.data import folders, sources
+from dcacn_nb.data import cache, folders, sources
 from dcacn_nb.data import image_set as data
 from dcacn_nb.data.image_set import ImageSet, batches, fetch, from_arrays, load_images, to_storage
 
@@ -259,7 +259,7 @@ def test_flat_single_and_empty_subfolders(tmp_path, caplog):
     (single / "empty").mkdir()
     images = load(single)
     assert (
-        images.labels is None and "one class is no grouping" in caplog.text and "empty" in images.protocol["notes"][0]
+        images.labels is None and "a single class is not a grouping" in caplog.text and "empty" in images.protocol["notes"][0]
     )
     two = class_tree(tmp_path / "two")
     (two / "cicada").mkdir()
@@ -524,7 +524,7 @@ def test_unusable_cache_folder_says_what_to_do(tmp_path, monkeypatch):
         load(root)
     assert len(load(root, cache=False)) == 6
     monkeypatch.setenv("DCACN_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(folders.shutil, "disk_usage", lambda path: type("U", (), {"free": 10}))
+    monkeypatch.setattr(cache.shutil, "disk_usage", lambda path: type("U", (), {"free": 10}))
     with pytest.raises(OSError, match="GB free.*DCACN_CACHE"):
         load(root)
 
