@@ -32,7 +32,7 @@ quick: .venv/.setup-dev ## what most mistakes fail, in under a minute
 	$(BIN)/ruff format --check
 	$(BIN)/lint-imports --no-cache | tail -n 4
 	$(BIN)/mypy
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m "not slow and not browser and not alone" --quick
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m "not slow and not browser and not alone"
 
 export: .venv/.setup-dev ## notebooks to modules, and notebooks without noise
 	$(BIN)/nbdev-export

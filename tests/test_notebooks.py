@@ -1,10 +1,12 @@
 "Every notebook runs from top to bottom, in this process, so that what it runs can count towards coverage."
 
 import os
+import shutil
 import signal
 import sys
 
 import matplotlib.pyplot as plt
+import nbformat
 import pytest
 from nbdev.config import get_config
 from nbdev.test import test_nb as run_notebook  # under another name: pytest collects what starts with `test_`
@@ -32,29 +34,53 @@ def execute(path):
     return passed
 
 
+# Shorter parameters for the tests, so that a lesson takes seconds; the reader has the values in the notebook.
+SHORTER = {
+    "course/01_quickstart": {"EPOCHS": 2},
+}
+FOR_QUICK = ("method/02_cbam", "method/06_metrics")  # what `make quick` runs
+
+
+def shortened(path, folder):
+    "The notebook itself, or a copy in `folder` whose cell tagged `parameters` ends with shorter ones."
+    values = SHORTER.get(path.relative_to(ROOT / "nbs").with_suffix("").as_posix())
+    if values is None:
+        return path
+    notebook = nbformat.read(path, 4)
+    (cell,) = (c for c in notebook.cells if "parameters" in c.metadata.get("tags", ()))
+    unknown = [name for name in values if f"{name} =" not in cell.source]
+    assert not unknown, f"{path.name} has no parameter {unknown}"
+    cell.source += "\n" + "\n".join(f"{name} = {value!r}" for name, value in values.items())
+    nbformat.write(notebook, folder / path.name)
+    shutil.copy(ROOT / "pyproject.toml", folder)  # nbdev looks for its settings above a notebook
+    return folder / path.name
+
+
 def as_test(path):
-    """A notebook as a parameter. Before Python 3.12, coverage is measured by tracing, which makes notebooks that train or draw slower by a
-    third: there most of those from 40 on do not count, and the coverage that is told is less than it is."""
-    name = path.relative_to(ROOT / "nbs").as_posix()
-    counts = sys.version_info >= (3, 12) or name.startswith((*"0123", "45_", "79_", "83_"))
-    return pytest.param(path, id=name, marks=[] if counts else pytest.mark.no_cover)
+    """A notebook as a parameter. Before Python 3.12, coverage is measured by tracing, which makes notebooks that train or draw
+    slower by a third: there only those of the method count, and the coverage reported is less than it is."""
+    name = path.relative_to(ROOT / "nbs").with_suffix("").as_posix()
+    counts = sys.version_info >= (3, 12) or name.startswith("method/")
+    marks = [] if counts else [pytest.mark.no_cover]
+    return pytest.param(path, id=name, marks=marks + ([] if name in FOR_QUICK else [pytest.mark.slow]))
 
 
-@pytest.mark.parametrize(
-    "path", map(as_test, reversed(notebooks()))
-)  # the tutorials first: a long one at the end would leave a worker idle
-def test_notebook(path, capfd):
+@pytest.mark.parametrize("path", map(as_test, notebooks()))
+def test_notebook(path, tmp_path, capfd):
     "No cell raises, and nothing is left behind in the folder of the notebooks."
     before = beside(path)
-    passed = execute(path)
+    passed = execute(shortened(path, tmp_path))
     assert passed, f"a cell of {path.relative_to(ROOT)} failed:\n{capfd.readouterr().err}"
     assert beside(path) - before == set(), "the notebook leaves files in its folder; write them to a temporary one"
 
 
+def test_every_notebook_named_here_exists():
+    "The tables above name no notebook that is gone."
+    assert [name for name in (*SHORTER, *FOR_QUICK) if not (ROOT / "nbs" / f"{name}.ipynb").exists()] == []
+
+
 def test_failing_notebook_is_caught(tmp_path, capfd):
     "A false assertion in a cell fails the run, its message is shown, and cells flagged `slow` are left out."
-    import nbformat
-
     shell = {"kernelspec": {"name": "python3", "display_name": "python3", "language": "python"}}
     for name, cells in {
         "good": ["x = 1", "#| slow\nraise SystemError", "assert x == 1"],
