@@ -56,7 +56,9 @@ def check_in(
     hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
     known = ", ".join(map(repr, options))
     if len(options) > 12:  # a long list comes last: it would hide the hint
-        raise ValueError(f"{name} must be one of the {len(options)} known ones, got {value!r}{hint}; known are {known}")
+        raise ValueError(
+            f"{name} must be one of the {len(options)} known ones, got {value!r}{hint}; the known ones are {known}"
+        )
     raise ValueError(f"{name} must be one of {known}, got {value!r}{hint}")
 
 

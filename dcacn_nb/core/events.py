@@ -1,16 +1,21 @@
-"""What training says about itself: six frozen dataclasses, equal when they mean the same, and as strict JSON when they have to travel."""
+"""What training reports: six frozen dataclasses, equal when they mean the same, and their form as strict JSON.
+
+Training emits events; an observer is any callable that takes one event. An event is a value: complete in itself,
+unable to change afterwards, comparable and writable. Fields that only say when and how fast take no part in `==`,
+so two runs of the same experiment have equal events."""
 
 import difflib
 import math
 from dataclasses import dataclass, field, fields
 from pathlib import PurePath
 from time import time as now
+from typing import Any
 
 import numpy as np
 
 
 def _plain(value: object, place: str) -> object:
-    "A copy of `value` made of None, bool, int, float, str, list and dict with text keys; else a TypeError naming the place."
+    "A copy of `value` made of None, bool, int, float, str, list and dict with text keys; else a TypeError."
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, np.generic):
@@ -32,8 +37,10 @@ def _plain(value: object, place: str) -> object:
 
 def _same(a: object, b: object) -> bool:
     "Equality of plain values and arrays in which NaN equals NaN: a run that diverged equals its own log."
+    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
+        return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
     if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
-        return type(a) is type(b) and a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+        return False
     if isinstance(a, dict) and isinstance(b, dict):
         return a.keys() == b.keys() and all(_same(a[key], b[key]) for key in a)
     if isinstance(a, list) and isinstance(b, list):
@@ -56,12 +63,12 @@ class Event:
             return NotImplemented
         return all(_same(getattr(self, f.name), getattr(other, f.name)) for f in fields(self) if f.compare)
 
-    __hash__ = None
+    __hash__ = None  # type: ignore[assignment]  # its lists and dictionaries cannot be hashed
 
 
 @dataclass(frozen=True, eq=False)
 class RunStarted(Event):
-    "A run begins (or a resumed one goes on)."
+    "A run starts or is resumed."
 
     method: str  # name of the method: "dcacn" or a baseline's
     config: dict  # every setting of the run
@@ -99,7 +106,7 @@ class EpochDone(Event):
 
 @dataclass(frozen=True, eq=False)
 class Evaluated(Event):
-    "The model was looked at: label-free health always, scores only if the image set has labels."
+    "The model was evaluated: health without labels always, scores only if the image set has labels."
 
     epoch: int  # epochs done
     step: int  # optimisation steps done
@@ -163,7 +170,7 @@ _WORDS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
 def _encode(value: object) -> object:
-    "Plain value -> strict JSON value (non-finite floats as words, such words escaped)."
+    "Plain value -> strict JSON value: a browser refuses a bare NaN, so such floats are words, and such words escaped."
     if isinstance(value, dict):
         return {key: _encode(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -187,7 +194,9 @@ def _decode(value: object) -> object:
 
 
 _ARRAYS = ("indices", "arrays")
-EVENTS = {cls.__name__: cls for cls in (RunStarted, StepDone, EpochDone, Evaluated, SnapshotTaken, RunFinished)}
+EVENTS: dict[str, type[Event]] = {
+    cls.__name__: cls for cls in (RunStarted, StepDone, EpochDone, Evaluated, SnapshotTaken, RunFinished)
+}
 
 
 def to_dict(
@@ -197,7 +206,7 @@ def to_dict(
     "The event as a dictionary that `json.dumps(..., allow_nan=False)` accepts (if it holds no arrays)."
     if type(event) not in EVENTS.values():
         raise TypeError(f"event must be one of {', '.join(EVENTS)}, got {type(event).__name__}")
-    result = {"event": type(event).__name__}
+    result: dict[str, object] = {"event": type(event).__name__}
     for f in fields(event):
         is_array = isinstance(event, SnapshotTaken) and f.name in _ARRAYS
         if arrays or not is_array:
@@ -216,7 +225,9 @@ def from_dict(
             f"event must be one of {', '.join(EVENTS)}, got {name!r}" + (f"; did you mean {near[0]!r}?" if near else "")
         )
     cls = EVENTS[name]
-    values = {key: item if key in _ARRAYS else _decode(item) for key, item in d.items() if key != "event"}
+    values: dict[str, Any] = {
+        key: item if key in _ARRAYS else _decode(item) for key, item in d.items() if key != "event"
+    }
     if cls is SnapshotTaken:
         values = {"indices": np.zeros(0, np.int64), "arrays": {}, **values}
     unknown = sorted(set(values) - {f.name for f in fields(cls)})

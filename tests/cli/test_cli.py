@@ -327,7 +327,7 @@ def test_unlabelled_folder(tmp_path):
         (["fit", "digits", "--set", "lr=fast"], "--set lr=fast: lr must be a number"),
         (["fit", "digits", "--set", "lr"], "write NAME=VALUE"),
         (["fit", "digits", "--set", "learning_rate=1"], "setting must be one of"),
-        (["fit", "digits", "--set", "xyzzy=1"], "known ones, got 'xyzzy'; known are 'n_clusters'"),
+        (["fit", "digits", "--set", "xyzzy=1"], "known ones, got 'xyzzy'; the known ones are 'n_clusters'"),
         (["fit", "digits", "--set", "batchsize=1"], "got 'batchsize'; did you mean 'batch_size'"),
         (
             ["compare", "cifar10", "--methods", "cc,decc"],

@@ -1,4 +1,4 @@
-"Locks: held once, freed by a kill, and never at the cost of another file."
+"Files that are whole or absent; locks that are held once, and that a kill sets free."
 
 import errno
 import signal
@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from dcacn_nb.core import files
-from dcacn_nb.core.files import Busy, lock
+from dcacn_nb.core.files import Busy, atomic_write, lock
 
 HOLDER = """
 import sys, time
@@ -96,3 +96,27 @@ def test_other_errors_are_not_hidden(tmp_path, monkeypatch):
     monkeypatch.setattr(files.HeldLock, "acquire", refuse)
     with pytest.raises(PermissionError):
         lock(tmp_path / ".lock")
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path):
+    target = atomic_write(tmp_path / "new" / "report.txt", b"first")
+    with pytest.raises(TypeError, match="bytes-like"):
+        atomic_write(target, lambda file: file.write("not bytes"))
+    assert target.read_bytes() == b"first" and list(target.parent.iterdir()) == [target]
+    assert atomic_write(target, b"second").read_bytes() == b"second"
+    assert atomic_write(str(target), lambda file: file.write(b"third")).read_bytes() == b"third"
+
+
+def test_an_interrupted_write_leaves_nothing_behind(tmp_path):
+    def interrupted(file):
+        file.write(b"half")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        atomic_write(tmp_path / "report.txt", interrupted)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_written_file_has_ordinary_permissions(tmp_path):
+    (tmp_path / "ordinary").write_bytes(b"")
+    assert atomic_write(tmp_path / "x", b"").stat().st_mode == (tmp_path / "ordinary").stat().st_mode
