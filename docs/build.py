@@ -4,6 +4,7 @@ Everything is written to _docs/: Markdown pages in _docs/pages, the site in _doc
 
 import ast
 import json
+import logging
 import posixpath
 import re
 import shutil
@@ -59,7 +60,12 @@ def relink(text: str, source: str) -> str:
             raise SystemExit(f"{source}: the link to {match[2]} leads nowhere")
         return f"{match[1].strip('![(]')} (`{path}`)"
 
-    return LINK.sub(target, text)
+    return outside_code(LINK, target, text)
+
+
+def outside_code(pattern: "re.Pattern", replace, text: str) -> str:
+    "Replace what a pattern finds in a Markdown text; code is left alone."
+    return "".join(part if i % 2 else pattern.sub(replace, part) for i, part in enumerate(CODE.split(text)))
 
 
 def mathml(text: str) -> str:
@@ -70,7 +76,7 @@ def mathml(text: str) -> str:
         made = convert((match[1] or match[2]).strip(), display="block" if display else "inline")
         return f"\n\n<div>{made}</div>\n\n" if display else made
 
-    return "".join(part if i % 2 else MATH.sub(formula, part) for i, part in enumerate(CODE.split(text)))
+    return outside_code(MATH, formula, text)
 
 
 def write(page: str, text: str) -> None:
@@ -181,6 +187,7 @@ def api_pages() -> "list[dict]":
 
 def main() -> None:
     "Write all pages, then build the site; a warning is an error."
+    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     shutil.rmtree(ROOT / "_docs", ignore_errors=True)
     for source in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/results.md", "docs/limits.md"):
         write(PAGES_OF[source], mathml(relink((ROOT / source).read_text(encoding="utf-8"), source)))
