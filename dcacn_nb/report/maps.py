@@ -1,7 +1,9 @@
-"""Two dimensions of many: PCA and t-SNE of features, which go on from the previous snapshot instead of starting anew."""
+"""Features in two dimensions: PCA and t-SNE that continue from the previous snapshot instead of starting again."""
 
 import numpy as np
 from sklearn.decomposition import PCA
+
+from dcacn_nb.core.checks import check_in, check_int
 
 METHODS = ("pca", "tsne")
 
@@ -16,26 +18,18 @@ def _matrix(name: str, values: object, rows: int, columns: "int | None" = None) 
     if matrix.ndim != 2 or len(matrix) < rows or matrix.shape[1] < 1 or columns not in (None, matrix.shape[1]):
         raise ValueError(f"{name} must be a matrix {wanted}, got shape {matrix.shape}")
     if not np.isfinite(matrix).all():
-        raise ValueError(
-            f"{name} must be finite, got {int((~np.isfinite(matrix)).sum())} values that are NaN or infinite; has the run diverged?"
-        )
+        wrong = int((~np.isfinite(matrix)).sum())
+        raise ValueError(f"{name} must be finite, got {wrong} values that are NaN or infinite; has the run diverged?")
     return matrix
 
 
-def _whole(name: str, value: object, low: int) -> int:
-    "A whole number >= low. (`core.check_int` would bring PyTorch along, which takes seconds to import.)"
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < low:
-        raise ValueError(f"{name} must be a whole number >= {low}, got {value!r}")
-    return int(value)
-
-
 def _collapsed(h: np.ndarray) -> bool:
-    "Whether nothing but the rounding of float32 sets the rows apart."
+    "Whether the rows differ by no more than the rounding of float32."
     return bool(np.ptp(h, axis=0).max() <= 1e-6 * np.abs(h).max())
 
 
 def _components(h: np.ndarray, n: int) -> "tuple[np.ndarray, float]":
-    "The first n principal components (as many as there are; zeros if all rows are alike), and their share of the variance."
+    "The first n principal components (zeros if all rows are alike), and their share of the variance."
     if _collapsed(h):
         return np.zeros((len(h), n)), 0.0
     centred = h - h.mean(0)
@@ -51,9 +45,7 @@ def _planar(points: np.ndarray) -> np.ndarray:
 
 def pca(
     h: np.ndarray,  # (N,D) features, N >= 3
-) -> (
-    "tuple[np.ndarray, float]"
-):  # points (N,2) float32, centred, in units of h; share of the variance they show, in [0,1]
+) -> "tuple[np.ndarray, float]":  # (N,2) float32, centred, in units of h; the share of the variance that they show
     "The plane in which the features vary most (Pearson 1901; Hotelling 1933)."
     points, explained = _components(_matrix("h", h, rows=3), 2)
     return _planar(points).astype(np.float32), explained
@@ -71,7 +63,7 @@ def _unit(points: np.ndarray) -> np.ndarray:
 
 
 def _rotation(points: np.ndarray, target: np.ndarray) -> np.ndarray:
-    "(2,2) rotation or reflection that brings `points` closest to `target` (orthogonal Procrustes; Schoenemann 1966)."
+    "(2,2) rotation or reflection that brings `points` closest to `target` (orthogonal Procrustes; Schönemann 1966)."
     u, _, vt = np.linalg.svd(points.T @ target)
     return u @ vt
 
@@ -79,8 +71,8 @@ def _rotation(points: np.ndarray, target: np.ndarray) -> np.ndarray:
 def align(
     points: np.ndarray,  # (N,2), N >= 1
     target: np.ndarray,  # (N,2): where the same images were before
-) -> np.ndarray:  # (N,2) float32: the same picture with the centre and the spread of `target`
-    "Turn, mirror, shift and scale a picture as a whole so that it lies as close to another as it can (Procrustes)."
+) -> np.ndarray:  # (N,2) float32: the same map with the centre and the spread of `target`
+    "Turn, mirror, shift and scale a map as a whole so that it is as close to another as it can be (Procrustes)."
     points, target = _matrix("points", points, 1, columns=2), _matrix("target", target, 1, columns=2)
     if len(points) != len(target):
         raise ValueError(f"points and target must hold the same images, got {len(points)} and {len(target)} rows")
@@ -89,7 +81,7 @@ def align(
 
 
 def _start(plane: np.ndarray, seed: int) -> np.ndarray:
-    "The plane shrunk to 1e-4, as t-SNE wants it at first, with noise a hundred times smaller: equal points could never part."
+    "The plane shrunk to 1e-4, where t-SNE starts, with noise a hundred times smaller: equal points could never part."
     noise = np.random.default_rng(seed).normal(size=plane.shape)
     return 1e-4 * (_unit(plane) + 0.01 * noise)
 
@@ -102,27 +94,23 @@ def tsne(
     n_iter: "int | None" = None,  # steps; None: 100 from `start`; from scratch 500, after 250 with early exaggeration
     seed: int = 0,  # of the noise at the start
     n_jobs: int = 1,  # threads; -1: all
-) -> np.ndarray:  # (N,2) float32, centred, in t-SNE's own unit; the same arguments give the same points
-    "Neighbours stay neighbours: t-SNE (van der Maaten and Hinton 2008), from PCA or from earlier positions (openTSNE; Poličar et al. 2024)."
-    h, seed = _matrix("h", h, rows=3), _whole("seed", seed, 0)
+) -> np.ndarray:  # (N,2) float32, centred, in t-SNE's unit; the same arguments give the same points
+    "Neighbours stay neighbours: t-SNE (van der Maaten and Hinton 2008), from PCA or from earlier positions."
+    h, seed = _matrix("h", h, rows=3), check_int("seed", seed, 0)
     if isinstance(perplexity, bool) or not isinstance(perplexity, (int, float, np.number)) or not perplexity >= 1:
         raise ValueError(f"perplexity must be a number >= 1, got {perplexity!r}")
-    n_iter = (500 if start is None else 100) if n_iter is None else _whole("n_iter", n_iter, 1)
+    n_iter = (500 if start is None else 100) if n_iter is None else check_int("n_iter", n_iter, 1)
     if start is not None and (start := _matrix("start", start, 3, columns=2)).shape[0] != len(h):
         raise ValueError(f"start must hold a position for each of the {len(h)} rows of h, got {len(start)}")
+    # imported here: openTSNE (Poličar et al. 2024) takes seconds, and PCA needs none of it
     from openTSNE import TSNEEmbedding
-    from openTSNE.affinity import PerplexityBasedNN  # imported here: it takes seconds, and PCA needs none of it
+    from openTSNE.affinity import PerplexityBasedNN
 
     parts, _ = _components(h, 50)
-    parts = parts / max(
-        np.abs(parts).max(), 1e-300
-    )  # t-SNE has no unit: squares of very small features would only lose digits
-    near = PerplexityBasedNN(
-        parts, perplexity=min(perplexity, (len(h) - 1) / 3), method="exact", n_jobs=n_jobs, random_state=seed
-    )
-    points = TSNEEmbedding(
-        _start(_planar(parts), seed) if start is None else start, near, n_jobs=n_jobs, random_state=seed
-    )
+    parts = parts / max(np.abs(parts).max(), 1e-300)  # t-SNE has no unit; squares of tiny features would lose digits
+    options = {"n_jobs": n_jobs, "random_state": seed}
+    near = PerplexityBasedNN(parts, perplexity=min(perplexity, (len(h) - 1) / 3), method="exact", **options)
+    points = TSNEEmbedding(_start(_planar(parts), seed) if start is None else start, near, **options)
     if start is None:
         points = points.optimize(n_iter=250, exaggeration=12, momentum=0.8)
     points = np.asarray(points.optimize(n_iter=n_iter, momentum=0.8))
@@ -130,7 +118,7 @@ def tsne(
 
 
 class MapSequence:
-    "Pictures of the same images, snapshot after snapshot, in which points move and do not jump."
+    "Maps of the same images, snapshot after snapshot, in which points move and do not jump."
 
     def __init__(
         self,
@@ -139,30 +127,27 @@ class MapSequence:
         seed: int = 0,  # of t-SNE
         perplexity: float = 30,  # of t-SNE
         n_jobs: int = 1,  # threads of t-SNE
-        start: "np.ndarray | None" = None,  # (N,2) the `raw` of an earlier sequence, to go on from there
+        start: "np.ndarray | None" = None,  # (N,2) the `raw` of an earlier sequence, to continue from there
     ):
-        if method not in METHODS:
-            raise ValueError(f"method must be one of {', '.join(map(repr, METHODS))}, got {method!r}")
-        self.method, self.options = method, {"seed": seed, "perplexity": perplexity, "n_jobs": n_jobs}
-        self.explained: float | None = None  # PCA: share of the variance in the last picture
-        # t-SNE's positions in its own unit, where the next snapshot starts; and the last picture that was more than one point
+        self.method = check_in("method", method, METHODS)
+        self.options = {"seed": seed, "perplexity": perplexity, "n_jobs": n_jobs}
+        self.explained: float | None = None  # PCA: share of the variance in the last map
+        # t-SNE's positions in its unit, where the next snapshot starts; the last map that was more than one point
         self._raw: np.ndarray | None = None if start is None else _matrix("start", start, 3, columns=2)
         self._shown: np.ndarray | None = None if start is None else _unit(self._raw).astype(np.float32)
 
     def add(
         self,
         h: np.ndarray,  # (N,D) features of a snapshot, the same images each time
-        n_iter: "int | None" = None,  # steps of t-SNE, see there
-    ) -> np.ndarray:  # (N,2) float32, centred, of spread 1, turned to match the picture before
-        "The picture of the next snapshot."
+        n_iter: "int | None" = None,  # steps of t-SNE
+    ) -> np.ndarray:  # (N,2) float32, centred, of spread 1, turned to match the map before
+        "The map of the next snapshot."
         if self._shown is not None and len(h) != len(self._shown):
             raise ValueError(
                 f"h must hold the same {len(self._shown)} images as before, got {len(h)} rows; begin a new MapSequence"
             )
         h = _matrix("h", h, rows=3)
-        if _collapsed(
-            h
-        ):  # all images at one place, by either method; the next picture goes on from the last that was more than a point
+        if _collapsed(h):  # one point, by either method; the next map continues from the last that was more than that
             self.explained = 0.0 if self.method == "pca" else None
             return np.zeros((len(h), 2), np.float32)
         if self.method == "pca":
@@ -174,6 +159,6 @@ class MapSequence:
         return self._shown.copy()
 
     @property
-    def raw(self) -> "np.ndarray | None":  # (N,2) float32; None before the first picture
-        "The last picture that was more than one point, in t-SNE's own unit: with it as `start`, another sequence goes on from here."
+    def raw(self) -> "np.ndarray | None":  # (N,2) float32; None before the first map
+        "The last map that was more than one point, in t-SNE's unit: the `start` of a sequence that continues here."
         return None if self._shown is None else self._shown * (1 if self._raw is None else _spread(self._raw))

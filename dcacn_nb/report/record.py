@@ -26,20 +26,21 @@ class RunRecord:
     evaluations: "list[Evaluated]" = field(default_factory=list)
     snapshots: "list[SnapshotTaken]" = field(default_factory=list)  # those that were asked for
     end: "RunFinished | None" = None
-    names: "dict[int, str]" = field(default_factory=dict)  # cluster -> the name that somebody gave to it
+    names: "dict[int, str]" = field(default_factory=dict)  # cluster -> the name that a person gave it
 
     def epoch_of(self, step: int) -> float:
-        "Where a step lies on the axis of epochs."
+        "Where a step is on the axis of epochs."
         return step / max(1, self.start.steps_per_epoch) if self.start else float(step)
 
 
 def read_record(
-    source: "str | Path | Sequence[Event] | RunRecord",  # a run folder, its events, or a story told before
-    epochs: "Sequence[int] | None" = None,  # which snapshots to load, the nearest to these; four, evenly spread, if None
+    source: "str | Path | Sequence[Event] | RunRecord",  # a run folder, its events, or a record read before
+    # which snapshots to load: the nearest to these epochs; None: four, evenly spread
+    epochs: "Sequence[int] | None" = None,
     *,
     snapshots: bool = True,  # False: none of them, which is faster
 ) -> RunRecord:  # the first and the last snapshot are always in it
-    "Read a run; of its snapshots only a few, since a long run has more than fit into memory."
+    "Read a run, and only a few of its snapshots: a long run has more than fit into memory."
     if isinstance(source, RunRecord):
         return source
     in_file = isinstance(source, (str, Path))
@@ -48,37 +49,38 @@ def read_record(
             f"the run must be given as its folder, a list of its events, or a RunRecord, got {reprlib.repr(source)}"
         )
     events = read_events(source, arrays=False) if in_file else list(source)
-    events = events[
-        max((i for i, e in enumerate(events) if isinstance(e, RunStarted)), default=0) :
-    ]  # a resumed run tells all from the start
+    # a resumed run announces itself again, and then reports everything from the start
+    events = events[max((i for i, e in enumerate(events) if isinstance(e, RunStarted)), default=0) :]
     at = [e.epoch for e in events if isinstance(e, SnapshotTaken)] if snapshots else []
     wanted = nearest_snapshots(at, epochs) | ({0, len(at) - 1} if at else set())
     if in_file and wanted:  # a second pass, one snapshot in memory at a time
         events = follow_events(source, stop=lambda: True)
-    story = _sorted(events, wanted)
-    story.names = cluster_names(source) if in_file else {}
-    return story
+    record = _sorted(events, wanted)
+    record.names = cluster_names(source) if in_file else {}
+    return record
 
 
-def _sorted(events, wanted: "set[int]") -> RunRecord:
+def _sorted(events: "Iterable[Event]", wanted: "set[int]") -> RunRecord:
     "The events by kind; of the snapshots those at the positions wanted."
-    story, seen = RunRecord(), 0
+    record, seen = RunRecord(), 0
     for event in events:
         if isinstance(event, RunStarted):
-            story, seen = RunRecord(start=event), 0
+            record, seen = RunRecord(start=event), 0
         elif isinstance(event, SnapshotTaken):
-            story.snapshots += [event] if seen in wanted else []
+            record.snapshots += [event] if seen in wanted else []
             seen += 1
         elif isinstance(event, RunFinished):
-            story.end = event
+            record.end = event
         else:
-            {StepDone: story.steps, EpochDone: story.epochs, Evaluated: story.evaluations}[type(event)].append(event)
-    return story
+            kinds = {StepDone: record.steps, EpochDone: record.epochs, Evaluated: record.evaluations}
+            kinds[type(event)].append(event)
+    return record
 
 
 def nearest_snapshots(
-    available: "Sequence[int]",  # epochs that there are, rising
-    epochs: "Sequence[int] | None" = None,  # epochs asked for; None: four, evenly spread, the first and the last among them
+    available: "Sequence[int]",  # epochs that have a snapshot, rising
+    # epochs asked for; None: four, evenly spread, the first and the last among them
+    epochs: "Sequence[int] | None" = None,
 ) -> "set[int]":  # positions in `available`
     "The snapshots nearest to the epochs asked for."
     if epochs is not None and not (
@@ -95,7 +97,7 @@ def nearest_snapshots(
 
 def cluster_names(
     folder: "str | Path",  # a run folder, or its events.jsonl
-) -> "dict[int, str]":  # cluster -> name; empty if nobody has named any
+) -> "dict[int, str]":  # cluster -> name; empty if none has one
     'The names in a run\'s clusters.json, which looks like {"names": {"0": "cats"}}.'
     path = Path(folder)
     path = (path.parent if path.suffix == ".jsonl" else path) / "clusters.json"
@@ -104,12 +106,7 @@ def cluster_names(
         return {int(cluster): str(name) for cluster, name in names.items() if str(name).strip()}
     except FileNotFoundError:
         return {}
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-    ) as error:  # a picture without names is better than none
+    # a picture without names is better than none
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         logger.warning("%s was not understood (%s: %s); clusters stay without names", path, type(error).__name__, error)
         return {}

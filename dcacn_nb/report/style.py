@@ -1,4 +1,4 @@
-"""The one style of the lessons' pictures: readable from the back row, colours that colour-blind people tell apart."""
+"""The one style of the lessons' pictures: readable from the back row, and by colour-blind readers."""
 
 import io
 
@@ -6,7 +6,8 @@ import matplotlib
 from cycler import cycler
 from matplotlib.figure import Figure
 
-from dcacn_nb.report.picture import COLORS, _compact
+from dcacn_nb.report.palette import COLORS
+from dcacn_nb.report.picture import compact_png
 
 STYLE = {
     "figure.figsize": (8, 3),  # inches: 800 pixels wide
@@ -24,18 +25,21 @@ STYLE = {
 
 
 def lesson_style() -> None:
-    "Draw all pictures of this session in the lessons' style; in a notebook, store them small. Call it after importing pyplot."
+    "Draw all pictures of this session in the lessons' style, and store them small. Call it after importing pyplot."
     matplotlib.rcParams.update(STYLE)
     try:
         from IPython import get_ipython
     except ImportError:  # a plain script
         return
     if (shell := get_ipython()) is not None:
+        import matplotlib.pyplot as plt
+
+        plt.switch_backend(matplotlib.get_backend())  # a notebook's backend, loaded later, would take its format back
         shell.display_formatter.formatters["image/png"].for_type(Figure, _small_png)
 
 
 def _small_png(figure: Figure) -> bytes:
-    "The figure in 256 colours: a third of the size, and hardly a difference to the eye."
+    "The figure in 256 colours."
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=figure.dpi, bbox_inches=None)
-    return _compact(file)
+    return compact_png(file)
