@@ -1,8 +1,18 @@
-"""Words for people, one JSON object for machines, and for errors one line and an exit code."""
+"""What a command writes: words for people, one JSON object for machines, and for errors one line and an exit code.
+
+| exit code | meaning |
+|---|---|
+| 0 | done |
+| 2 | the input cannot be used: a wrong option, a missing folder, a damaged file; one line says what would be right |
+| 1 | something failed that the user could not have known |
+| 130 | Ctrl-C (128 + the number of the signal, as shells count) |
+"""
 
 import functools
 import json
 import math
+import shlex
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,12 +23,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-options = SimpleNamespace(debug=False, json=False)  # of the call under way; set anew by every call
+call = SimpleNamespace(debug=False, json=False)  # switches of the present call; every call sets them again
 
 
 def say(*parts: object) -> None:
     "Text or a table for people: standard output, or standard error when a machine reads the former."
-    _console(options.json).print(*parts)
+    _console(call.json).print(*parts)
 
 
 def complain(text: str) -> None:
@@ -33,7 +43,7 @@ def _console(stderr: bool) -> Console:
 
 def answer(result: dict) -> None:
     "The one JSON object of a call, if it was asked for."
-    if options.json:
+    if call.json:
         sys.stdout.write(json.dumps(_strict(result)) + "\n")
 
 
@@ -51,7 +61,7 @@ def _strict(value: object) -> object:
 
 
 def rows_table(
-    rows: "list[dict]",  # one dictionary a row
+    rows: "list[dict]",  # one dictionary per row
     **titles: str,  # key -> the column's title, in the order of the columns
 ) -> Table:
     "Dictionaries as a table for `say`."
@@ -61,6 +71,15 @@ def rows_table(
     for row in rows:
         table.add_row(*(str(row[key]) for key in titles))
     return table
+
+
+def resume_command(
+    run_dir: Path,  # a run folder
+) -> str:
+    "The line that resumes a run; with the program's folder if that is not on the PATH, as after `make demo`."
+    called, found = Path(sys.argv[0]), shutil.which("dcacn")
+    on_path = called.stem != "dcacn" or (found and called.exists() and called.samefile(found))
+    return f"{'dcacn' if on_path else shlex.quote(str(called))} resume {shlex.quote(str(run_dir))}"
 
 
 class BadInput(Exception):
@@ -79,17 +98,18 @@ def checking(
 
 
 def _in_plain_words(error: Exception) -> str:
-    "What an error says; of a file, its name first, and no number that only programmers know."
+    "What an error says; of a file, its name first, without the error number that means nothing to a user."
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
-    return str(error).replace("on_error='skip'", "--on-error skip")  # as this program's commands call it
+    return str(error).replace("on_error='skip'", "--on-error skip")  # as the command line spells it
 
 
 def guarded(command: Callable) -> Callable:
-    "A command whose exceptions become one clear line and an exit code."
+    "A command whose exceptions become one clear line and an exit code; its `--json` is noted for the whole call."
 
     @functools.wraps(command)
     def run(*args, **kwargs):
+        call.json = kwargs.get("as_json", False)
         try:
             return command(*args, **kwargs)
         except (typer.Exit, typer.Abort):
@@ -98,7 +118,7 @@ def guarded(command: Callable) -> Callable:
             complain("Interrupted.")
             raise typer.Exit(130) from None
         except Exception as error:
-            if options.debug:
+            if call.debug:
                 raise
             bad = isinstance(error, BadInput)
             complain(f"Error: {error}" if bad else f"Failed: {type(error).__name__}: {error}\n(--debug shows where)")

@@ -1,0 +1,83 @@
+"compare and ablate: the tables they write are those of the functions, and whose figures are quoted beside them."
+
+import pandas as pd
+import pytest
+from command import dcacn, fake_cifar10, folder_of_images, machine
+
+from dcacn_nb.compare.grid import collect
+
+NAMES = ("width=2", "n_local=1", "projection_dim=4", "batch_size=40", "snapshot_every=0", "epochs=2", "device=cpu")
+SMALL = [part for setting in NAMES for part in ("--set", setting)]
+ONE = ("--methods", "kmeans", "--seeds", "0")
+
+
+@pytest.fixture(scope="module")
+def grid(tmp_path_factory):
+    "Two methods, two seeds: the folder, and the command line."
+    folder = tmp_path_factory.mktemp("compared") / "grid"
+    line = ["compare", "digits", "--limit", 80, "--methods", "kmeans,dcacn", "--seeds", "0-1", "--folder", folder]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dcacn_nb.fitting.write_report", lambda folder: None)
+        dcacn(*line, *SMALL)
+    return folder, [*line, *SMALL]
+
+
+def test_the_second_call_finds_everything_done(grid):
+    folder, line = grid
+    result = dcacn(*line)
+    assert "4 runs in" in result.stdout and "4 of them done; budget: 2 epochs" in result.stdout
+    assert "Best first; mean ± standard deviation over seeds" in result.stdout and "1/4" not in result.stderr
+    again = machine(*line)
+    assert len(again["runs"]) == 4 and {run["method"] for run in again["runs"]} == {"kmeans", "dcacn"}
+    files = ["runs.csv", "summary.csv", "table.md", "table.tex", "differences.csv", "comparison.png", "differences.png"]
+    assert again["files"] == [str(folder / name) for name in files] and all((folder / name).exists() for name in files)
+
+
+def test_the_table_is_that_of_the_functions(grid):
+    folder, _ = grid
+    names = ["method", "seed", "acc", "passes"]
+    pd.testing.assert_frame_equal(pd.read_csv(folder / "runs.csv")[names], collect(folder)[names])
+
+
+def test_another_budget_in_the_same_folder_is_refused(grid):
+    "Its rows could not be compared."
+    _, line = grid
+    result = dcacn(*line, "--set", "epochs=3", code=2)
+    assert "holds another grid" in result.stderr and "'2 epochs' there, '3 epochs' now" in result.stderr
+
+
+def test_ablation_of_one_factor():
+    line = ("ablate", "digits", "--limit", 80, "--factors", "balance", "--seeds", "0", "--folder", "balance", *SMALL)
+    result = machine(*line)
+    assert [run["setting"] for run in result["runs"]] == ["balance x 2", "default", "no balance term"]
+    out = dcacn(*line).stdout
+    assert "balance x 2" in out and "nan" not in out, "one seed has no spread"
+    with open("balance/table.md", encoding="utf-8") as file:
+        text = file.read()
+    assert "quoted" not in text and "80" in text
+
+
+def test_a_budget_of_images():
+    "K-Means is fitted once under any budget, and DCACN is the reference itself: neither gets more epochs."
+    line = ("compare", "digits", "--limit", 80, "--methods", "kmeans,dcacn", "--seeds", "0", "--folder", "images")
+    result = machine(*line, "--budget", "images", *SMALL)
+    assert {run["method"]: run["epochs"] for run in result["runs"]} == {"dcacn": 2, "kmeans": 1}
+
+
+def test_the_paper_is_quoted_for_its_own_images_alone(tmp_path, monkeypatch):
+    "Not beside your own photos or digits, unless asked for; beside CIFAR-10, its CIFAR-10 figures."
+    fake_cifar10(tmp_path / "data", monkeypatch)
+    images = folder_of_images(tmp_path / "cifar10 photos")
+    tiny = [*SMALL, "--set", "batch_size=8", *ONE]
+    for number, (source, more, quoted) in enumerate(
+        [
+            (images, (), None),
+            ("cifar10", ("-k", 3), "CIFAR-10"),
+            (images, ("--paper", "STL-10"), "STL-10"),
+        ]
+    ):
+        machine("compare", source, *more, "--folder", f"g{number}", *tiny)
+        with open(f"g{number}/table.md", encoding="utf-8") as file:
+            text = file.read()
+        assert ("paper" in text) == (quoted is not None)
+        assert quoted is None or f"ACC, paper ({quoted})" in text and f"are quoted: {quoted}," in text

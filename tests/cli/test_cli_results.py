@@ -1,0 +1,106 @@
+"What a run leaves behind, and where its images came from: the steps that several commands share."
+
+import csv
+import errno
+from pathlib import Path
+from types import SimpleNamespace
+from unittest import mock
+
+import numpy as np
+import pytest
+import torch
+from command import folder_of_images
+
+from dcacn_nb.cli.output import BadInput
+from dcacn_nb.cli.reading import network_of, open_source, remembered, trained_shape, whole_path
+from dcacn_nb.cli.results import leave_clusters, write_clusters
+from dcacn_nb.cli.running import configure, new_run_dir, run_training
+
+TINY = {"epochs": 2, "batch_size": 8, "width": 2, "n_local": 0, "snapshot_every": 0, "device": "cpu"}
+
+
+def test_cluster_table_is_real_csv(tmp_path):
+    "Names with commas, quotes and line breaks; the wrong variant, lines joined by hand, breaks at a comma."
+    names = ["a.png", "b, c.png", 'say "hi".png', "two\nlines.png", "中文.png"]
+    p = np.random.default_rng(0).dirichlet([0.3] * 4, 5)
+    write_clusters(tmp_path / "clusters.csv", names, p)
+    with open(tmp_path / "clusters.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["path"] for row in rows] == names and [int(row["cluster"]) for row in rows] == p.argmax(1).tolist()
+    assert np.allclose([float(row["confidence"]) for row in rows], p.max(1), atol=5e-5)
+    lines = [f"{n},{k},{c:.4f}" for n, k, c in zip(names, p.argmax(1), p.max(1))]
+    naive = "\n".join(["path,cluster,confidence", *lines])
+    assert [row["path"] for row in csv.DictReader(naive.splitlines())] != names
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    "A run on sixteen pictures, made of the shared steps, and what it needs to be repeated."
+    root = tmp_path_factory.mktemp("shared_steps")
+    reading = {"source": whole_path(str(folder_of_images(root / "pictures", size=16))), "seed": 0, "labels": True}
+    images = open_source(**reading)
+    config = configure(images, None, True, "default", None, TINY)
+    run_dir = new_run_dir(root / "run", "pictures", 0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dcacn_nb.fitting.write_report", lambda folder: None)
+        run = run_training(images, config, run_dir, reading)
+    return SimpleNamespace(root=root, reading=reading, images=images, config=config, run_dir=run_dir, run=run)
+
+
+def test_sorted_copies(trained):
+    t = trained
+    assert t.config.n_clusters == 2 and remembered(t.run_dir) == t.reading
+    left = leave_clusters(t.run, t.images, t.run_dir, t.root / "sorted")
+    assert left == {"clusters": t.run_dir / "clusters.csv", "sorted": t.root / "sorted"}
+    copies = [p.relative_to(t.root / "sorted").parts for p in (t.root / "sorted").rglob("*.png")]
+    assert len(copies) == 16
+    for cluster, *rest in copies:
+        original = t.images.paths.index(str(t.root.joinpath("pictures", *rest)))
+        assert cluster == f"cluster_{t.run.assignments[original]}"
+
+
+def test_empty_clusters_are_named(trained, capsys):
+    "A cluster without images gets no folder."
+    p = torch.tensor([[0.9, 0.1]]).repeat(16, 1)
+    collapsed = SimpleNamespace(probabilities=p, assignments=np.zeros(16, int), config=trained.config)
+    leave_clusters(collapsed, trained.images, trained.run_dir, trained.root / "one")
+    assert capsys.readouterr().out.endswith("No folder for 1 of 2 clusters, which hold no image: 1\n")
+
+
+def test_a_full_disk_leaves_no_half(trained, capsys):
+    "It is full after five copies; the table of clusters is there."
+    full = mock.Mock(side_effect=[None] * 5 + [OSError(errno.ENOSPC, "No space left on device")])
+    with mock.patch("shutil.copy2", full):
+        left = leave_clusters(trained.run, trained.images, trained.run_dir, trained.root / "full")
+    assert left == {"clusters": trained.run_dir / "clusters.csv"} and full.call_count == 6
+    assert "No space left on device; to another place: dcacn resume" in capsys.readouterr().err
+    assert not list(trained.root.glob("full*"))
+
+
+def test_a_run_from_python_is_remembered_by_its_protocol(trained):
+    "Without source.json, as a run that was started from Python."
+    source = trained.run_dir / "source.json"
+    kept = source.read_bytes()
+    source.unlink()
+    again = open_source(**remembered(trained.run_dir))
+    source.write_bytes(kept)
+    assert np.array_equal(again.images.numpy(), trained.images.images.numpy()) and again.paths == trained.images.paths
+    model, config = network_of(trained.run_dir, "last")
+    assert config == trained.config and trained_shape(trained.run_dir, config) == (1, 16, 16)
+    assert model.n_clusters == 2
+
+
+def test_bad_input_is_refused(trained):
+    unlabelled, no_folder = SimpleNamespace(labels=None), trained.run_dir / "config.json"
+    for function, args, message in [
+        (open_source, ["cifar1O"], "did you mean 'cifar10'"),
+        (new_run_dir, [trained.run_dir, "pictures", 0], "already holds a run; resume it: dcacn resume"),
+        (new_run_dir, [no_folder, "pictures", 0], "is a file; give a folder"),
+        (remembered, [trained.root], "holds no run"),
+        (configure, [unlabelled, None, True, "default", None, {}], "give the number of clusters, e.g. -k 10"),
+        (configure, [trained.images, 1, True, "default", None, {}], "n_clusters must be >= 2"),
+        (run_training, [trained.images, trained.config, no_folder, trained.reading], "cannot be written to"),
+        (network_of, [Path("nowhere"), "last"], "nowhere is not a folder"),
+    ]:
+        with pytest.raises(BadInput, match=message):
+            function(*args)

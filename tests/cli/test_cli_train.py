@@ -1,0 +1,175 @@
+"fit, resume and demo on tiny data: results in words and as JSON, Ctrl-C, and resuming."
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from command import TINY, dcacn, folder_of_images, machine
+from PIL import Image
+from project import ROOT
+
+
+def settings_of(folder):
+    "The settings that a run was started with."
+    return json.loads((Path(folder) / "config.json").read_text())["config"]
+
+
+# --- fit
+
+
+def test_fit_says_what_came_out():
+    line = ("fit", "digits", "--limit", 30, "--epochs", 1, *TINY)
+    result = dcacn(*line)
+    out = result.stdout
+    assert result.stderr.count("epoch 1/1  view information") == 1 and "\r" not in result.stderr, (
+        "plain lines and no bar, where there is no terminal"
+    )
+    assert "30 images in 10 clusters of sizes" in out and "ACC 0." in out and "never in training" in out
+    assert f"Run folder: {os.path.join('runs', 'digits-0-1')}" in out
+    assert "to 30, the number of images" in result.stderr and "batch_size" not in out
+    assert "runs/digits-0-2" in dcacn(*line).stdout.replace("\\", "/")
+
+
+def test_fit_json_is_one_object_on_stdout():
+    result = machine("fit", "digits", "--limit", 30, "--epochs", 1, "--no-labels", "-k", 3, "--run-dir", "here", *TINY)
+    assert result["status"] == "completed" and result["run_dir"] == "here" and result["scores"] is None
+    assert sum(result["cluster_sizes"]) == result["n_images"] == 30 and len(result["cluster_sizes"]) == 3
+    config = settings_of("here")
+    assert (config["width"], config["epochs"], config["batch_size"], config["n_clusters"]) == (2, 1, 30, 3)
+
+
+def test_options_reach_the_settings():
+    named = "--limit 24 --epochs 1 --batch-size 12 --seed 5 --amp off --no-attention --image-size 12 --upright"
+    more = "--device cpu --run-dir r --set lr=0.003 --set global_scale=0.6,1 --set channels_last=no"
+    machine("fit", "digits", *named.split(), *TINY[:-2], *more.split())
+    expected = dict(
+        batch_size=12,
+        seed=5,
+        amp="off",
+        attention=False,
+        image_size=12,
+        flip=0.0,
+        device="cpu",
+        lr=0.003,
+        global_scale=[0.6, 1.0],
+        channels_last=False,
+    )
+    config = settings_of("r")
+    assert {name: config[name] for name in expected} == expected
+
+
+def test_set_comes_last():
+    "`--set` reaches every field and holds against an option; classes are counted only if n_clusters is not set."
+    twice = "--epochs 1 --set epochs=2 --set n_clusters=5 --run-dir knob"
+    result = machine("fit", "digits", "--limit", 40, "--batch-size", 20, *TINY, *twice.split())
+    config = settings_of("knob")
+    assert (config["epochs"], config["n_clusters"]) == (2, 5) and len(result["cluster_sizes"]) == 5
+
+
+# --- demo
+
+
+def test_demo(monkeypatch):
+    "The table has DCACN and the baselines with their seconds; a missing UMAP is reported, not passed over."
+    monkeypatch.setitem(sys.modules, "umap", None)
+    args = ("demo", "--limit", 40, "--epochs", 1, *TINY)
+    first = machine(*args, "--run-dir", "d")
+    assert [row["name"] for row in first["methods"]] == ["DCACN", "K-Means on pixels", "UMAP + K-Means"]
+    assert first["methods"][1]["scores"]["acc"] > 0.4 and first["methods"][2]["scores"] is None
+    again = machine("resume", "d")["methods"]
+    assert [(row["name"], row["scores"]) for row in again] == [
+        (row["name"], row["scores"]) for row in first["methods"]
+    ], "a resumed demo ends as a demo"
+    assert again[0]["seconds"] is None and again[0]["note"] == "resumed"
+    result = dcacn(*args)
+    assert "pip install umap-learn" in result.stdout and "40 digits" in result.stdout and "demo-0-1" in result.stdout
+    assert "K-Means" not in dcacn(*args, "--no-baselines").stdout
+
+
+# --- resume
+
+
+def test_a_folder_with_a_run_is_not_overwritten(finished, monkeypatch):
+    "The printed command works as it is, also where the program is not on the PATH (after `make demo`)."
+    args = ("fit", "digits", "--limit", 30, "--run-dir", finished, *TINY)
+    assert ": dcacn resume" in dcacn(*args, code=2).stderr
+    monkeypatch.setattr(sys, "argv", [".venv/bin/dcacn"])
+    monkeypatch.setenv("PATH", "")
+    assert ": .venv/bin/dcacn resume" in dcacn(*args, code=2).stderr
+
+
+def test_ctrl_c_after_the_training_says_how_to_resume(tmp_path, monkeypatch):
+    "While copies are made: no half of them is left, and the printed command makes them."
+    copy = shutil.copy2
+
+    def interrupt(source, target):
+        copy(source, target)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("shutil.copy2", interrupt)
+    images = folder_of_images(tmp_path / "pics")
+    line = ("fit", images, "--epochs", 1, "--run-dir", "r", "--sort-into", "sorted", *TINY)
+    result = machine(*line, code=130)
+    assert result == {"status": "interrupted", "run_dir": "r", "resume": "dcacn resume r"}
+    assert not list(tmp_path.glob("sorted*"))
+    monkeypatch.setattr("shutil.copy2", copy)
+    assert machine("resume", "r")["sorted"] == str(tmp_path / "sorted")
+    assert len(list(Path("sorted").rglob("*.png"))) == 16
+
+
+def test_resuming_a_finished_run_changes_nothing(finished):
+    before = machine("evaluate", finished)["scores"]
+    assert machine("resume", finished)["status"] == "completed"
+    assert machine("evaluate", finished)["scores"] == before
+
+
+def test_resume_without_source_json_uses_the_protocol(finished, tmp_path):
+    "A run that was started from Python has no source.json."
+    shutil.copytree(finished, tmp_path / "copy")
+    (tmp_path / "copy" / "source.json").unlink()
+    assert machine("resume", "copy")["status"] == "completed"
+    about = json.loads((tmp_path / "copy" / "config.json").read_text())
+    about["protocol"]["source"] = "array"
+    (tmp_path / "copy" / "config.json").write_text(json.dumps(about))
+    assert "array in memory" in dcacn("resume", "copy", code=2).stderr
+
+
+def test_resume_with_other_images_is_refused(tmp_path):
+    images = folder_of_images(tmp_path / "pics")
+    dcacn("fit", images, "--epochs", 1, "--run-dir", "r", *TINY)
+    Image.new("L", (8, 8)).save(images / "dark" / "0.png")
+    assert "images: not the ones" in dcacn("resume", "r", code=2).stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for another process")
+def test_ctrl_c_saves_and_says_how_to_resume(tmp_path):
+    "Interrupted in its own process, then resumed here to its end, with the losses of an uninterrupted run."
+    options = "--limit 48 --batch-size 12 --epochs 20 --set log_every=1 --set eval_every=20"
+    fit = lambda folder: ["fit", "digits", *options.split(), "--run-dir", folder, *TINY]
+    command = [sys.executable, "-m", "dcacn_nb", *fit("r"), "--json"]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, cwd=tmp_path, env=env)
+    log, deadline = tmp_path / "r" / "events.jsonl", time.monotonic() + 300
+    while not (log.exists() and '"StepDone"' in log.read_text()):
+        assert process.poll() is None and time.monotonic() < deadline, process.communicate()
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 130 and "Traceback" not in err, err
+    assert "dcacn_nb resume r" not in err and "dcacn resume r" in err
+    assert json.loads(out) == {"status": "interrupted", "run_dir": "r", "resume": "dcacn resume r"}
+    assert machine("resume", "r")["status"] == "completed"
+    machine(*fit("whole"))
+    losses = lambda name: [
+        (e["step"], e["losses"])
+        for line in (tmp_path / name / "events.jsonl").read_text().splitlines()
+        if (e := json.loads(line))["event"] == "StepDone"
+    ]
+    assert losses("r") == losses("whole") and len(losses("whole")) == 80
