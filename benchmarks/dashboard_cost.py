@@ -28,7 +28,7 @@ from IPython.display import display
 from dcacn_nb.method.config import preset
 from dcacn_nb.data.image_set import load_images
 from dcacn_nb.core.events import StepDone
-from dcacn_nb.runs.driver import release_threads
+from dcacn_nb.runs.threads import release_threads
 from dcacn_nb.fitting import fit
 from dcacn_nb.widgets import Dashboard
 images = load_images("digits")

@@ -1,5 +1,7 @@
-"""The front door of training: images and settings in, a finished or running `Run` out; and the clusters of new images."""
+"""The front door of training: images and settings in, a finished or running `Run` out; the clusters of new images."""
 
+import copy
+import inspect
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -8,10 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from dcacn_nb.baselines import find_method
+from dcacn_nb.core.checks import check_in
 from dcacn_nb.core.devices import pick_device
 from dcacn_nb.core.events import Event
-from dcacn_nb.data.image_set import ImageSet, load_like
-from dcacn_nb.method.config import TrainConfig, preset
+from dcacn_nb.data.image_set import ImageSet, from_arrays, load_like
+from dcacn_nb.method.config import TrainConfig
+from dcacn_nb.method.config import preset as make_preset
 from dcacn_nb.method.model import ClusterNet
 from dcacn_nb.method.step import Method, TrainState, encode
 from dcacn_nb.method.train import check_run, train
@@ -25,14 +29,14 @@ log = logging.getLogger(__name__)
 
 
 def settings_for(
-    images: ImageSet,  # the images to be clustered: only their number, size, colour and orientation are looked at
-    n_clusters: int,  # K, clusters looked for
-    preset_name: str = "default",  # "default" or "paper"
-    upright: "bool | None" = None,  # images that must not be mirrored; None: decided by the preset
+    images: ImageSet,  # the images to be clustered: only their number, size, colour and orientation are used
+    n_clusters: int,  # K, clusters to find
+    preset: str = "default",  # "default" or "paper"
+    upright: "bool | None" = None,  # True: never mirror the images; None: decided by the preset
     **changes,  # other fields of TrainConfig
 ) -> TrainConfig:
-    "A preset's settings with the changes asked for; its batch size, unless asked for, is lowered to the number of images."
-    config = preset(preset_name, images, n_clusters, upright=upright, **changes)
+    "A preset's settings with your changes; its batch size, if not given, is lowered to the number of images."
+    config = make_preset(preset, images, n_clusters, upright=upright, **changes)
     if "batch_size" in changes or config.batch_size <= len(images) or len(images) < 2:
         return config
     log.warning("batch_size lowered from %d to %d, the number of images", config.batch_size, len(images))
@@ -40,67 +44,78 @@ def settings_for(
 
 
 def fit(
-    images,  # (N,C,H,W) uint8 tensor, or an ImageSet (its images; its labels are not looked at)
-    config: "TrainConfig | None" = None,  # every setting; None: the default preset, with `n_clusters` and `settings`
+    images,  # an ImageSet from load_images (its labels are not used), a tensor (N,C,H,W) uint8, or a NumPy array
+    config: "TrainConfig | None" = None,  # every setting; None: `preset` with `n_clusters` and `settings`
     *,
-    n_clusters: "int | None" = None,  # K, clusters looked for, where no config is given
+    n_clusters: "int | None" = None,  # K, clusters to find, where no config is given
+    preset: "str | None" = None,  # "default" or "paper", where no config is given; None: "default"
+    method: "Method | str" = "dcacn",  # a method's name (method_names() lists them), or your own
     labels: "np.ndarray | None" = None,  # (N,) to score evaluations with, for nothing else
     extra=None,  # further unlabeled images for the instance loss alone; taken from an ImageSet that has them
-    run_dir: "str | Path | None" = None,  # folder for settings, events, checkpoints and report; None: nothing is written
+    run_dir: "str | Path | None" = None,  # folder for settings, events, checkpoints, report; None: nothing is written
+    resume: bool = False,  # resume the run in run_dir; if it has no checkpoint yet, start over
     observers: "Sequence[Callable[[Event], None]]" = (),  # each is called with every event
     progress: bool = False,  # show a progress bar (one more observer)
     background: bool = False,  # train in a daemon thread and return at once
-    start: bool = True,  # False: make ready and return; run.start() trains in a thread, run.drive() in the foreground
-    resume: bool = False,  # resume the run in run_dir; with no checkpoint in it yet, start over
-    model: "ClusterNet | None" = None,  # a network of your own; built from the settings if None
-    method: "Method | str" = "dcacn",  # a method's name, or one of your own
+    start: bool = True,  # False: prepare and return; run.start() trains in a thread, run.drive() in the foreground
+    model: "ClusterNet | None" = None,  # your own network, trained in place; None: a new one, from the settings
     report: bool = True,  # write report.html into run_dir at the end; its pictures take some seconds
-    **settings,  # fields of TrainConfig where no config is given, e.g. epochs=5
+    **settings,  # fields of TrainConfig, and `upright`, where no config is given: epochs=5, lr=1e-3
 ) -> Run:
     "Train, and return the run: in the foreground when it has ended, in the background at once."
+    images = _accepted(images)
     method = find_method(method) if isinstance(method, str) else method
-    config = method.settings(_config(images, config, n_clusters, settings))
-    extra = getattr(images, "extra", None) if extra is None else extra
+    config = method.settings(_config(images, config, n_clusters, preset, settings))
+    extra = getattr(images, "extra", None) if extra is None else _accepted(extra, "extra")
     protocol = getattr(images, "protocol", None)
     images, extra = getattr(images, "images", images), getattr(extra, "images", extra)
     check_run(images, config, labels, extra)
     pick_device(config.device)
     _check_parts(observers, model, config, run_dir, resume)
     state = TrainState(method.network(config) if model is None else model, config)
-    steps = train(
-        state.model,
-        images,
-        config,
-        labels=labels,
-        extra=extra,
-        state=state,
-        protocol=protocol,
-        method=method,
-        recorder=RecordedStepper,
-    )
+    known = {"labels": labels, "extra": extra, "protocol": protocol, "method": method}
+    steps = train(state.model, images, config, state=state, recorder=RecordedStepper, **known)
     about = describe_run(method, config, images, extra)
     folder = None if run_dir is None else RunFolder(run_dir, state, about, protocol, resume)
-    watching = [*observers, *([ProgressBar()] if progress else [])]
+    watching: list[Callable[[Event], None]] = [*observers, *([ProgressBar()] if progress else [])]
     run = Run(steps, state, images, folder, watching, labels, write_report if report else None)
     if not start:
         return run
     return run.start() if background else run.drive()
 
 
-def _config(images, config: "TrainConfig | None", n_clusters: "int | None", settings: dict) -> TrainConfig:
-    "The settings of a run: as they were given whole, or the default preset with what was given as keywords."
+def _accepted(images, name: str = "images"):
+    "An array as an ImageSet; an ImageSet or a tensor as it is. What has to be read from the disk is refused."
+    if isinstance(images, (str, Path)):
+        text = f"{name} must be images, got the path or name {str(images)!r}"
+        raise TypeError(f"{text}; load them first: fit(load_images({str(images)!r}), ...)")
+    return from_arrays(images) if isinstance(images, np.ndarray) else images
+
+
+def _config(
+    images, config: "TrainConfig | None", n_clusters: "int | None", preset: "str | None", settings: dict
+) -> TrainConfig:
+    "The settings of a run: a whole config, or a preset with the keywords that were given."
     if config is None:
         if n_clusters is None:
-            raise TypeError("fit needs n_clusters=K, the number of clusters looked for, or config=preset(...)")
-        return settings_for(images, n_clusters, **settings)
+            raise TypeError("fit needs n_clusters=K, the number of clusters to find, or config=preset(...)")
+        for name in settings:
+            check_in("keyword", name, _keywords())
+        return settings_for(images, n_clusters, preset or "default", **settings)
     if not isinstance(config, TrainConfig):
         raise TypeError(f"config must be a TrainConfig, got {config!r}; pass the number of clusters as n_clusters=")
-    given = ([] if n_clusters is None else ["n_clusters"]) + list(settings)
+    given = [name for name, value in (("n_clusters", n_clusters), ("preset", preset)) if value is not None]
+    given += settings
     if given:
-        raise TypeError(
-            f"config holds every setting already, got {', '.join(given)} beside it; use dataclasses.replace(config, ...)"
-        )
+        text = f"config already holds every setting, got {', '.join(given)} as well"
+        raise TypeError(f"{text}; change the config with dataclasses.replace(config, ...)")
     return config
+
+
+def _keywords() -> "list[str]":
+    "Every keyword that `fit` understands, settings included."
+    arguments = [name for name in inspect.signature(fit).parameters if name not in ("images", "settings")]
+    return [*arguments, "upright", *TrainConfig.__dataclass_fields__]
 
 
 def _check_parts(observers, model, config: TrainConfig, run_dir, resume: bool) -> None:
@@ -114,11 +129,18 @@ def _check_parts(observers, model, config: TrainConfig, run_dir, resume: bool) -
 
 
 def predict(
-    run: "Run | str | Path",  # a run of this session, or the folder of one
+    run: "Run | str | Path",  # a run of this session that is not training, or the folder of one
     source,  # new images: a folder, an ImageSet, or an array as `load_images` takes
     **options,  # on_error, progress, ... for load_images
 ) -> np.ndarray:  # (N,K) probability of each cluster; argmax(1) gives the cluster
-    "Where new images belong, by a trained network; they are fitted to the size of the images it was trained on."
-    model, config = (run.model, run.config) if isinstance(run, Run) else load_run(run)
+    "The clusters of new images by a trained network; they are fitted to the size of the images it was trained on."
+    model, config = _trained(run) if isinstance(run, Run) else load_run(run)
     images = load_like(source, (config.channels, config.image_size, config.image_size), **options)
     return encode(model, images.images, config).numpy()
+
+
+def _trained(run: Run):
+    "Network and settings of a run. Evaluating a network switches its mode, which must not happen during training."
+    if run.status == "running":
+        raise RuntimeError("the run is still training; wait for its end, or pause() it first")
+    return copy.deepcopy(run.model) if run.status == "paused" else run.model, run.config

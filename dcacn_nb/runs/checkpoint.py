@@ -1,4 +1,7 @@
-"""One file per checkpoint, whole or absent, verified to the last bit when it is read, and never able to run code."""
+"""One file per checkpoint, whole or absent, verified to the last bit when it is read, and never able to run code.
+
+The file is in the safetensors format: a table of names, dtypes, shapes and offsets, then the numbers. Its metadata hold
+`format`, `version`, `meta` (a description, as JSON text) and `sha256`, which covers all of these and every tensor."""
 
 import errno
 import hashlib
@@ -19,6 +22,7 @@ from dcacn_nb.core.files import atomic_write
 logger = logging.getLogger(__name__)
 FORMAT = "dcacn_nb.checkpoint"
 VERSION = 1
+_REMEDY = {errno.ENOSPC: "free some space", errno.EDQUOT: "free some space in your quota"}
 _NAME = re.compile(r"step_(\d{8,})\.safetensors")
 
 
@@ -33,7 +37,7 @@ def _digest(tensors: "dict[str, Tensor]", meta_text: str, version: int) -> str:
         tensor = tensors[name]
         sha.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
         # as bytes, since NumPy has no bfloat16
-        sha.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy())
+        sha.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return sha.hexdigest()
 
 
@@ -57,9 +61,8 @@ def _meta_text(meta: dict) -> str:
     try:
         return json.dumps(meta, allow_nan=False, sort_keys=True)
     except (TypeError, ValueError) as error:
-        raise type(error)(
-            f"meta must hold only what strict JSON can (no NaN, no arrays, no objects): {error}"
-        ) from None
+        text = f"meta must hold only what strict JSON can (no NaN, no arrays, no objects): {error}"
+        raise type(error)(text) from None
 
 
 def _own_copies(tensors: "dict[str, Tensor]") -> "dict[str, Tensor]":
@@ -90,16 +93,10 @@ def save_checkpoint(
     try:
         return atomic_write(path, data)
     except OSError as error:
-        cure = {errno.ENOSPC: "free some space", errno.EDQUOT: "free some space in your quota"}.get(
-            error.errno, "check that its folder can be written to"
-        )
-        # the errno picks the subclass (PermissionError, ...), so callers can still tell the cases apart
-        raise OSError(
-            error.errno,
-            f"could not write the checkpoint ({len(data):,} bytes): {error.strerror}; "
-            f"{cure}; an older file of this name is untouched",
-            str(path),
-        ) from error
+        remedy = _REMEDY.get(error.errno or 0, "check that its folder can be written to")
+        text = f"could not write the checkpoint ({len(data):,} bytes): {error.strerror}; {remedy}"
+        # the errno picks the subclass (PermissionError, ...), so callers can distinguish the cases
+        raise OSError(error.errno, f"{text}; an older file of this name is untouched", str(path)) from error
 
 
 def _metadata(data: bytes, path: Path) -> "dict[str, str]":
@@ -127,26 +124,28 @@ def load_checkpoint(
 ) -> "tuple[dict[str, Tensor], dict]":  # tensors by name, meta
     "Read and verify a checkpoint; a CheckpointError says what is wrong with the file."
     path, device = Path(path), pick_device(device)
-    if path.is_dir():
-        raise CheckpointError(f"{path} is a folder; use latest_checkpoint(folder) or name a file in it")
-    if not path.exists():
-        others = [p.name for p in list_checkpoints(path.parent)]
-        raise CheckpointError(
-            f"{path} does not exist; that folder has "
-            + (f"{len(others)} checkpoint(s), the newest {others[-1]}" if others else "no checkpoints")
-        )
-    data = path.read_bytes()
-    try:
-        tensors = safetensors.torch.load(data)
-    except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
-        raise CheckpointError(
-            f"{path} is damaged or no safetensors file ({len(data):,} bytes: {error}); use an older checkpoint"
-        ) from error
-    metadata = _metadata(data, path)
+    tensors, metadata = _read(path)
     text = metadata.get("meta", "")
     if _digest(tensors, text, int(metadata["version"])) != metadata.get("sha256"):
         raise CheckpointError(f"{path} is damaged: its content does not match its SHA-256; use an older checkpoint")
     return {name: tensor.to(device) for name, tensor in tensors.items()}, json.loads(text)
+
+
+def _read(path: Path) -> "tuple[dict[str, Tensor], dict[str, str]]":
+    "The tensors and metadata of a checkpoint whose layout has been checked, its digest not yet."
+    if path.is_dir():
+        raise CheckpointError(f"{path} is a folder; use latest_checkpoint(folder) or name a file in it")
+    if not path.exists():
+        others = [p.name for p in list_checkpoints(path.parent)]
+        found = f"{len(others)} checkpoint(s), the newest {others[-1]}" if others else "no checkpoints"
+        raise CheckpointError(f"{path} does not exist; that folder has {found}")
+    data = path.read_bytes()
+    try:
+        tensors = safetensors.torch.load(data)
+    except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
+        text = f"{path} is damaged or not a safetensors file ({len(data):,} bytes: {error}); use an older checkpoint"
+        raise CheckpointError(text) from error
+    return tensors, _metadata(data, path)
 
 
 def checkpoint_path(
@@ -180,16 +179,15 @@ def latest_checkpoint(
         except CheckpointError as error:
             logger.warning("skipping a checkpoint: %s", error)
     if found:
-        raise CheckpointError(
-            f"none of the {len(found)} checkpoint(s) in {folder} can be read; see the warnings; start the run anew"
-        )
-    raise CheckpointError(f"no checkpoint in {folder}; start the run anew or check the folder's name")
+        text = f"none of the {len(found)} checkpoint(s) in {folder} can be read; see the warnings"
+        raise CheckpointError(f"{text}; start the run again in another folder")
+    raise CheckpointError(f"no checkpoint in {folder}; start the run again or check the folder's name")
 
 
 def prune_checkpoints(
     folder: "str | Path",  # the run's checkpoint folder
     keep_last: int,  # how many of the newest to keep, >= 1
-    keep: "tuple | list" = (),  # paths to keep besides, e.g. the best one by a label-free score
+    keep: "tuple | list" = (),  # paths to keep too, e.g. the best one by a label-free score
 ) -> "list[Path]":  # what was deleted
     "Delete old checkpoints, and temporary files of writers that were killed."
     folder = Path(folder)

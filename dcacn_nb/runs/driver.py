@@ -1,56 +1,29 @@
-"""One driver that listens, saves, pauses, stops and resumes, and knows nothing of how training works."""
+"""One driver that logs, saves, pauses, stops and resumes, and knows nothing of how training works.
+
+Training is a generator: it yields an event where there is something to report, and None at every moment at which
+nothing is half done. Only there, between two steps, does the driver act: it may save, hold for an hour, or end."""
 
 import asyncio
 import contextlib
-import ctypes
 import logging
 import math
 import signal
-import sys
 import threading
 import time
-from collections.abc import Callable, Generator, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from threadpoolctl import threadpool_info
 from torch import Tensor
 
 from dcacn_nb.core.checks import check_in
 from dcacn_nb.core.events import Evaluated, Event, RunFinished, RunStarted
 from dcacn_nb.method.step import TrainState, encode
 from dcacn_nb.runs.folder import RunFolder
-from dcacn_nb.runs.log import tell
+from dcacn_nb.runs.log import notify
+from dcacn_nb.runs.threads import release_after_cells, release_threads
 
 log = logging.getLogger(__name__)
-
-
-@lru_cache(1)
-def _openmp() -> "list[ctypes.CDLL]":
-    "The copies of GNU's OpenMP that were loaded by the time of the first call and can give threads back (those of GCC 9 and later)."
-    copies = [ctypes.CDLL(library["filepath"]) for library in threadpool_info() if library["prefix"] == "libgomp"]
-    return [copy for copy in copies if hasattr(copy, "omp_pause_resource_all")]
-
-
-def release_threads() -> None:
-    "Give back the OpenMP threads which the calling thread keeps from earlier computations (OpenMP 5.0, omp_pause_soft)."
-    for library in _openmp():
-        library.omp_pause_resource_all(1)
-
-
-def _release_after_cells(run: "Run") -> None:
-    "In a notebook, do so after every cell and every message of a widget, until the run has ended."
-    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
-    if shell is None:
-        return
-
-    def release():
-        release_threads()
-        if run._done.is_set():
-            shell.events.unregister("post_execute", release)
-
-    shell.events.register("post_execute", release)
 
 
 class Run:
@@ -58,85 +31,75 @@ class Run:
 
     def __init__(
         self,
-        steps: "Generator[Event | None]",  # the training, a generator: events, and None at every consistent moment
+        steps: "Generator[Event | None]",  # the training: events, and None at every consistent moment
         state: TrainState,  # what the training changes
         images: Tensor,  # (N,C,H,W) uint8, what is clustered
         folder: "RunFolder | None" = None,  # where log and checkpoints go; closed at the end
-        observers: "Sequence[Callable[[Event], None]]" = (),  # each is called with every event, those of a resumed run's past included
-        labels: "np.ndarray | None" = None,  # (N,) classes, kept for whoever shows the run
-        report: "Callable[[Path], object] | None" = None,  # called with the run's folder once every observer knows that the run has ended
+        observers: "Sequence[Callable[[Event], None]]" = (),  # each gets every event, a resumed run's earlier ones too
+        labels: "np.ndarray | None" = None,  # (N,) classes, kept for what shows the run
+        report: "Callable[[Path], object] | None" = None,  # called with the folder once every observer knows the end
     ):
         self.images, self.labels, self.state, self.model, self.config = images, labels, state, state.model, state.config
-        self.folder = folder.path if folder else None
+        self.folder: Path | None = folder.path if folder else None
         self.status = "ready"  # ready, running, paused, completed, stopped, interrupted, failed
-        self.error: "BaseException | None" = None  # what a failed run failed of
+        self.error: BaseException | None = None  # why a failed run failed
         self.health: dict = {}  # label-free figures of the last evaluation
-        self.scores: "dict | None" = None  # ACC, NMI, ARI of the last evaluation, if labels were given
-        self._steps, self._disk, self._observers, self._thread, self._write_report = (
-            steps,
-            folder,
-            list(observers),
-            None,
-            report,
-        )
-        self._begun = threading.Lock()  # taken by whoever starts the run, and never given back: nobody starts it twice
+        self.scores: dict | None = None  # ACC, NMI, ARI of the last evaluation, if labels were given
+        self._steps, self._disk, self._observers, self._write_report = steps, folder, list(observers), report
+        self._thread: threading.Thread | None = None
+        self._begun = threading.Lock()  # taken by the call that starts the run, never released: it starts once
         self._go, self._stop, self._done = threading.Event(), "", threading.Event()
         self._go.set()
         self._best, self._saved = -math.inf, time.monotonic()
-        self._start: "RunStarted | None" = None  # for observers that come later
-        self._end: "RunFinished | None" = None
-        self._telling = (
-            threading.RLock()
-        )  # nobody subscribes in the middle of an event, but for an observer that is hearing it
+        self._first: RunStarted | None = None  # for observers that subscribe later
+        self._last: RunFinished | None = None
+        self._notifying = threading.RLock()  # no thread subscribes in the middle of an event
         self._replay()
 
     def _replay(self) -> None:
-        "Every observer hears the events of a resumed run so far."
+        "Give every observer the events of a resumed run so far."
         if self._disk is None:
             return
         try:
             for event in self._disk.past():
                 self._note(event)
-                tell(self._observers, event)
+                notify(self._observers, event)
         except BaseException:  # e.g. a damaged log: the folder must not stay locked
             self._disk.close()
             raise
 
     # ---- what a user sees and does
     def start(self) -> "Run":
-        "Begin training in a daemon thread, if that has not been done; returns at once."
+        "Begin training in a daemon thread, if it has not begun; returns at once."
         if self._begun.acquire(blocking=False):
             release_threads()
-            _release_after_cells(self)
+            release_after_cells(self._done.is_set)
             self._thread = threading.Thread(target=self._drive, name="dcacn-train", daemon=True)
             self._thread.start()
         return self
 
     def drive(self) -> "Run":
-        "Train here and return at the end. Ctrl-C ends the run after the step under way, and is raised then."
+        "Train here and return at the end. Ctrl-C ends the run after the step in progress, and is raised then."
         if not self._begun.acquire(blocking=False):
-            raise RuntimeError("this run has been started already; wait() waits for its end")
-        with _interruptible(self):
+            raise RuntimeError("this run has already been started; wait() waits for its end")
+        with _stop_on_ctrl_c(self):
             self._drive()
         if self.status == "interrupted":
-            raise KeyboardInterrupt(
-                f"stopped at step {self.state.step}"
-                + (f"; go on with resume=True, run_dir={str(self.folder)!r}" if self.folder else "")
-            )
+            raise self._interrupted(KeyboardInterrupt())
         return self.wait()
 
     def subscribe(self, observer: "Callable[[Event], None]") -> None:
-        "Hand `observer` every event from now on, after RunStarted if that has passed. All events so far are in the run's folder, if it has one."
-        with self._telling:
+        "Give `observer` every event from now on, after RunStarted if that has passed; earlier ones are in the folder."
+        with self._notifying:
             new = [observer]  # empty once it has raised
-            for passed in (self._start, self._end):
+            for passed in (self._first, self._last):
                 if passed is not None:
-                    tell(new, passed)
+                    notify(new, passed)
             self._observers += new
 
     def unsubscribe(self, observer: "Callable[[Event], None]") -> None:
-        "Hand `observer` no more events; nothing happens if it gets none."
-        with self._telling:
+        "Give `observer` no more events; does nothing if it gets none."
+        with self._notifying:
             if observer in self._observers:
                 self._observers.remove(observer)
 
@@ -146,51 +109,68 @@ class Run:
         return "stop" if self._stop else "" if self._go.is_set() else "pause"
 
     def pause(self) -> None:
-        "Hold after the step under way, with a checkpoint if the run has a folder. Too late once it is to stop."
+        "Hold after the step in progress, with a checkpoint if the run has a folder. Too late once it is to stop."
         if not self._stop:
             self._go.clear()
 
     def resume(self) -> None:
-        "Go on after a pause."
+        "Continue after a pause."
         self._go.set()
 
     def stop(self, reason: str = "stopped") -> None:
-        "End after the step under way, with a checkpoint if the run has a folder; a run that was never started ends before its first step."
-        self._stop = check_in("reason", reason, ("stopped", "interrupted"))
+        "End after the step in progress, with a checkpoint if there is a folder; before the first step if not started."
+        check_in("reason", reason, ("stopped", "interrupted"))
+        self._stop = reason
         self._go.set()
         self.start()
 
     def wait(self, timeout: "float | None" = None) -> "Run":
-        "Block until the run has ended (or `timeout` seconds); a failed run raises its error here. In a notebook, `await run` instead: it also waits for the button that starts the run."
+        """Block until the run has ended (or `timeout` seconds); a failed run raises its error here.
+
+        In a notebook, `await run` instead: widgets stay alive, and it also waits for a button that starts the run."""
         if not self._begun.locked():
             raise RuntimeError("this run has not been started; start() or drive() does that")
-        try:
+        with _stop_on_ctrl_c(self) as pressed:
             self._done.wait(timeout)
-        except KeyboardInterrupt:
-            self.stop("interrupted")
-            self._done.wait()
-            raise
+            if pressed:
+                self._done.wait()  # the step in progress, and its checkpoint
         if self.error is not None:
             raise self.error
+        if pressed:
+            raise self._interrupted(KeyboardInterrupt())
         return self
 
     def __await__(self):
         return self._watch().__await__()
 
     async def _watch(self) -> "Run":
-        "Wait for the end, before it for somebody to start the run; whoever cancels this, as `asyncio.wait_for` does when its time is up, stops the run."
+        "Wait for the start and for the end. Cancelling this wait stops the run, as `asyncio.wait_for` does."
         try:
             while not self._done.is_set():
                 await asyncio.sleep(0.05)
-        except asyncio.CancelledError:  # the kernel was interrupted
+        except asyncio.CancelledError as cancelled:  # the kernel was interrupted
             self.stop("interrupted")
-            self._done.wait()
+            while not self._done.is_set():  # the step in progress; a second interrupt ends the waiting
+                await asyncio.sleep(0.05)
+            self._interrupted(cancelled)
             raise
         return self.wait()
 
+    def _interrupted(self, error: BaseException) -> BaseException:
+        "`error`, saying how to resume; a notebook shows that one sentence instead of a traceback."
+        where, step, stopped = self.folder, self.state.step, self.status == "interrupted"
+        sentence = f"The run was stopped at step {step}" if stopped else f"Interrupted; the run is {self.status}"
+        if where and self.status != "completed":
+            sentence += f"; to resume it, call fit again with resume=True, run_dir={str(where)!r}"
+        elif stopped:
+            sentence += "; it has no folder to resume from: pass run_dir= next time"
+        error.args = (sentence,)
+        error._render_traceback_ = lambda: [sentence]  # type: ignore[attr-defined]  # IPython asks for it
+        return error
+
     @property
     def probabilities(self) -> Tensor:
-        "(N,K) soft assignments of all images: by the network as it is; while the run goes on, as of its last evaluation."
+        "(N,K) soft assignments of all images by the network as it is; before the end, as of its last evaluation."
         state = self.state
         if self._done.is_set() and state.assigned_at != state.step:
             state.probabilities, state.assigned_at = encode(self.model, self.images, self.config), state.step
@@ -224,21 +204,18 @@ class Run:
         except BaseException as error:
             reason = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
             self.error, message = error, f"{type(error).__name__}: {error}"
-            if self._thread is not None:  # nobody may ever wait for it
+            if self._thread is not None:  # nothing may ever wait for this run
                 log.error("the run failed at step %d: %s", self.state.step, message)
         finally:
             try:
                 self.model.eval()
-                self._finish(
-                    RunFinished(
-                        reason, self.state.step, self.state.epoch, message, seconds=time.perf_counter() - started
-                    )
-                )
+                seconds = time.perf_counter() - started
+                self._finish(RunFinished(reason, self.state.step, self.state.epoch, message, seconds=seconds))
             finally:
                 self._done.set()
 
     def _follow(self) -> str:
-        "Take what the generator yields: hand events on, and at each None pause, stop or save. Returns why it ended."
+        "Take what the generator yields: pass events on, and at each None pause, stop or save. Returns why it ended."
         for event in self._steps:
             if event is None:
                 if self._stopped():
@@ -246,37 +223,36 @@ class Run:
                 if time.monotonic() - self._saved >= self.config.checkpoint_seconds:
                     self._save()
             elif not isinstance(event, RunFinished):  # that one comes last, from `_finish`
-                self._tell(event)
+                self._pass_on(event)
         return "completed"
 
     def _stopped(self) -> bool:
         "Hold while paused; then, whether the run is to end."
         if not self._go.is_set() and not self._stop:
-            self._save()  # who pauses may be about to leave
-            self.status, held = "paused", time.perf_counter()
+            self._save()  # the process may be about to be closed
+            self.status, began = "paused", time.perf_counter()
             self._go.wait()
-            (since, step), held = self.state.clock, time.perf_counter() - held
-            self.status, self.state.clock, self.state.epoch_began = (
-                "running",
-                (since + held, step),
-                self.state.epoch_began + held,
-            )  # a pause is not slowness
+            held = time.perf_counter() - began
+            since, step = self.state.clock
+            self.status = "running"
+            self.state.clock = (since + held, step)  # a pause is not slowness
+            self.state.epoch_began += held
         return bool(self._stop)
 
-    def _tell(self, event: Event) -> None:
-        "Keep the best weights, write the event, then hand it to every observer."
+    def _pass_on(self, event: Event) -> None:
+        "Keep the best weights, write the event into the log, then give it to every observer."
         if isinstance(event, Evaluated):
             self._keep_best(event)
         if self._disk:
             self._disk.log(event)
-        with self._telling:
+        with self._notifying:
             self._note(event)
-            tell(self._observers, event)
+            notify(self._observers, event)
 
     def _note(self, event: Event) -> None:
-        "Remember how the run started, and the figures of its last evaluation. The untrained network (epoch 0) never counts as the best."
+        "Remember the start and the last evaluation. The untrained network (epoch 0) never counts as the best."
         if isinstance(event, RunStarted):
-            self._start = event
+            self._first = event
         if isinstance(event, Evaluated):
             self.health, self.scores = event.health, event.scores
             if event.epoch:
@@ -299,9 +275,9 @@ class Run:
         self.status = event.reason
         try:
             self._log_end(event)
-            with self._telling:
-                self._end = event
-                tell(self._observers, event)
+            with self._notifying:
+                self._last = event
+                notify(self._observers, event)
             self._report(event)
         finally:  # also if a Ctrl-C comes in between
             if self._disk:
@@ -316,38 +292,36 @@ class Run:
             log.exception("the end of the run could not be written into its log")
 
     def _report(self, event: RunFinished) -> None:
-        "Write the report; who presses Ctrl-C does not want to wait for pictures."
+        "Write the report; not after Ctrl-C, when the user does not want to wait for pictures."
         try:
-            if self._disk and self._write_report and event.reason != "interrupted":
+            if self.folder and self._write_report and event.reason != "interrupted":
                 self._write_report(self.folder)
         except Exception:
-            log.exception(
-                "the run is %s, but its report could not be written; write_report(%r) tries again",
-                event.reason,
-                str(self.folder),
-            )
+            text = "the run is %s, but its report could not be written; write_report(%r) tries again"
+            log.exception(text, event.reason, str(self.folder))
 
 
 def _score(event: Evaluated) -> float:
-    "The label-free figure the best weights are kept by; of a training that does not tell it, no weights are kept."
+    "The label-free figure by which the best weights are kept; without it, none are kept."
     score = event.health.get("view_information", -math.inf)
     return -math.inf if math.isnan(score) else score
 
 
-class _interruptible:
-    "In the main thread, Ctrl-C asks the run to stop after its step; a second Ctrl-C does what it always does."
+@contextlib.contextmanager
+def _stop_on_ctrl_c(run: Run) -> "Iterator[list]":
+    "In the main thread, Ctrl-C (a kernel's interrupt) stops the run after its step; a second one does as always."
+    pressed: list[bool] = []  # not empty once Ctrl-C was pressed
+    if threading.current_thread() is not threading.main_thread():  # signals belong to the main thread
+        yield pressed
+        return
 
-    def __init__(self, run: Run):
-        self.run, self.main = run, threading.current_thread() is threading.main_thread()
+    def stop(*_):
+        signal.signal(signal.SIGINT, before)
+        pressed.append(True)
+        run.stop("interrupted")
 
-    def __enter__(self):
-        if self.main:
-            self.before = signal.signal(signal.SIGINT, self._interrupt) or signal.SIG_DFL
-
-    def _interrupt(self, *_):
-        signal.signal(signal.SIGINT, self.before)
-        self.run.stop("interrupted")
-
-    def __exit__(self, *_):
-        if self.main:
-            signal.signal(signal.SIGINT, self.before)
+    before = signal.signal(signal.SIGINT, stop) or signal.SIG_DFL
+    try:
+        yield pressed
+    finally:
+        signal.signal(signal.SIGINT, before)

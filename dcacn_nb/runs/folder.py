@@ -1,20 +1,30 @@
-"""Settings, events and checkpoints: what a run keeps on the disk, so that it may be killed at any instant and gone on with."""
+"""Settings, events and checkpoints: what a run keeps on the disk, so that it may be killed at any instant and resumed.
+
+| file | holds |
+|---|---|
+| `config.json` | the method with its options, the settings, a fingerprint of the images, and where they come from |
+| `events.jsonl`, `snapshots/` | everything that happened, one event per line |
+| `checkpoints/step_00001234.safetensors` | the state after 1,234 steps; the last `keep_last` are kept |
+| `checkpoints/best.safetensors` | the weights with the best label-free score |
+| `report.html` | the run as one page |
+| `.lock` | nothing; it is held while a run is in progress |
+
+A checkpoint knows how many events were written before it. A kill leaves a log that is longer than the last checkpoint:
+on resuming it is cut back to that number, and what follows is computed and reported again."""
 
 import dataclasses
 import hashlib
 import json
-import logging
 from dataclasses import replace
 from pathlib import Path
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from dcacn_nb.baselines import find_method
 from dcacn_nb.core.checks import check_in
 from dcacn_nb.core.events import Event
-from dcacn_nb.core.files import atomic_write
+from dcacn_nb.core.files import Busy, atomic_write, lock
 from dcacn_nb.method.config import TrainConfig, from_dict
-from dcacn_nb.method.model import ClusterNet
 from dcacn_nb.method.step import Method, TrainState, place
 from dcacn_nb.runs.checkpoint import (
     checkpoint_path,
@@ -26,32 +36,19 @@ from dcacn_nb.runs.checkpoint import (
 )
 from dcacn_nb.runs.log import RunLog, read_events
 
-try:
-    import fcntl
-except ImportError:  # Windows: no locks there
-    fcntl = None
-
-
-log = logging.getLogger(__name__)
-
 
 class FolderInUse(RuntimeError):
     "A run that has not ended holds the folder."
 
 
-FREE_TO_CHANGE = (
-    "device",
-    "compile",
-    "cuda_graphs",
-    "checkpoint_seconds",
-    "keep_last",
-)  # settings that a resumed run may change
+# settings that a resumed run may change: they do not affect the result
+FREE_TO_CHANGE = ("device", "compile", "cuda_graphs", "checkpoint_seconds", "keep_last")
 
 
 def fingerprint(
     *image_sets: "Tensor | None",  # (N,C,H,W) uint8 each
 ) -> str:  # 16 hexadecimal digits
-    "A short digest of shapes and of up to 257 evenly spaced images each: tells other data from the same, at no cost."
+    "A short digest of shapes and of up to 257 evenly spaced images each: recognises other data at no cost."
     sha = hashlib.sha256()
     for images in image_sets:
         if images is not None:
@@ -65,7 +62,7 @@ def describe_run(
     config: TrainConfig,  # every setting
     *image_sets: "Tensor | None",  # (N,C,H,W) uint8 each: all that is trained on
 ) -> dict:  # method, options, config, fingerprint
-    "What a run is known by: it can be gone on with only where this is the same."
+    "What identifies a run: it can be resumed only where this is the same."
     return {
         "method": method.name,
         "options": method.options,
@@ -76,7 +73,7 @@ def describe_run(
 
 def check_same_run(
     before: dict,  # of the run: its config.json, or the meta data of a checkpoint
-    now: dict,  # describe_run(...) of what is to go on
+    now: dict,  # describe_run(...) of what is to resume it
     where: Path,  # where `before` was read, for the message
 ) -> None:
     "Refuse to resume with another method, other settings or other images, listing each difference."
@@ -102,19 +99,21 @@ class RunFolder:
     def __init__(
         self,
         path: "str | Path",  # the folder; made if it is missing
-        state: TrainState,  # what checkpoints hold; taken back to the last one when a run is gone on with
+        state: TrainState,  # what checkpoints hold; set back to the last one when a run is resumed
         about: dict,  # describe_run(...)
         protocol: "dict | None" = None,  # where the images come from, for the record
-        resume: bool = False,  # go on with the run that is there; with no checkpoint yet, it starts over
+        resume: bool = False,  # resume the run that is there; with no checkpoint yet, it starts over
     ):
         self.path, self.state, self.about = Path(path), state, about
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = _hold(self.path)
+            self._lock = lock(self.path / ".lock")  # two runs in one folder would spoil each other
+        except Busy:
+            text = f"run_dir {str(path)!r} is in use by a run that has not ended; stop that one first"
+            raise FolderInUse(f"{text}, or choose another folder") from None
         except OSError as error:
-            raise OSError(
-                error.errno, f"run_dir cannot be written to ({error.strerror}); choose another folder", str(path)
-            ) from error
+            text = f"run_dir cannot be written to ({error.strerror}); choose another folder"
+            raise OSError(error.errno, text, str(path)) from error
         try:
             self.log = self._open(protocol or {}, resume)
         except BaseException:
@@ -131,9 +130,8 @@ class RunFolder:
             atomic_write(about, json.dumps(self.about | {"protocol": protocol}, indent=1, default=str).encode())
             return new
         if not resume:
-            raise FileExistsError(
-                f"run_dir {str(self.path)!r} already holds a run; go on with it by resume=True, or choose another folder"
-            )
+            text = f"run_dir {str(self.path)!r} already holds a run"
+            raise FileExistsError(f"{text}; resume it with resume=True, or choose another folder")
         check_same_run(read_about(self.path), self.about, self.path)
         return RunLog(self.path, resume_count=self._go_back())
 
@@ -149,47 +147,26 @@ class RunFolder:
         return meta["events"]
 
     def past(self) -> "list[Event]":
-        "The events of the run up to the point at which it is gone on with; none in a new run."
+        "The events of the run up to the point at which it resumes; none in a new run."
         return read_events(self.path) if self.log.count else []
 
     def save(self) -> None:
-        "Write a checkpoint of this moment, which must be a consistent one, and drop old ones. Before the first step there is nothing to save."
+        "Write a checkpoint of this consistent moment, and drop old ones; before the first step there is none."
         state = self.state
         if state.step == 0:
             return
-        save_checkpoint(
-            checkpoint_path(self.path / "checkpoints", state.step),
-            state.finite_tensors(),
-            state.meta() | self.about | {"events": self.log.count},
-        )
+        meta = state.meta() | self.about | {"events": self.log.count}
+        save_checkpoint(checkpoint_path(self.path / "checkpoints", state.step), state.finite_tensors(), meta)
         prune_checkpoints(self.path / "checkpoints", state.config.keep_last)
 
     def save_best(self, **figures) -> None:
-        "Keep the weights as they are beside the last ones, with the figures that they were chosen for."
+        "Keep the weights as they are beside the last ones, with the figures for which they were chosen."
         weights = {f"model.{name}": value for name, value in self.state.model.state_dict().items()}
         save_checkpoint(self.path / "checkpoints" / "best.safetensors", weights, self.about | figures)
 
     def close(self) -> None:
         "Let other runs use the folder."
-        if self._lock is not None:
-            self._lock.close()
-
-
-def _hold(folder: Path):
-    "Lock the folder while the returned file is open: two runs in one folder would spoil each other. The system frees it after a kill."
-    if fcntl is None:
-        return None
-    file = open(folder / ".lock", "w")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        raise FolderInUse(
-            f"run_dir {str(folder)!r} is in use by a run that has not ended; stop that one first, or choose another folder"
-        ) from None
-    except OSError as error:  # some network file systems have no locks
-        log.warning("%s cannot be locked (%s): start no second run in it", folder, error)
-    return file
+        self._lock.release()
 
 
 def read_about(
@@ -200,28 +177,21 @@ def read_about(
     try:
         return json.loads(path.read_text())
     except ValueError as error:
-        raise ValueError(f"{str(path)!r} is damaged ({error}); restore it, or start anew in another folder") from None
+        text = f"{str(path)!r} is damaged ({error}); restore it, or start again in another folder"
+        raise ValueError(text) from None
 
 
 def load_run(
     folder: "str | Path",  # a run folder, or one checkpoint file
     which: str = "last",  # "last", or "best" by the label-free score
-    method: "Method | None" = None,  # needed only for a method of your own; those of this package are found by their name
-) -> (
-    "tuple[ClusterNet, TrainConfig]"
-):  # in evaluation mode, on the CPU; a baseline's network may be another Module with the same outputs
-    "The trained network of a run, and its settings."
+    method: "Method | None" = None,  # needed only for your own method; those of this package are found by name
+) -> "tuple[nn.Module, TrainConfig]":  # on the CPU; a ClusterNet, or a baseline's module with the same outputs
+    "The trained network of a run in evaluation mode, and its settings."
     check_in("which", which, ("last", "best"))
-    folder = Path(folder)
-    path = (
-        folder
-        if folder.is_file()
-        else (
-            folder / "checkpoints" / "best.safetensors"
-            if which == "best"
-            else latest_checkpoint(folder / "checkpoints")
-        )
-    )
+    path = Path(folder)
+    if not path.is_file():
+        kept = path / "checkpoints"
+        path = kept / "best.safetensors" if which == "best" else latest_checkpoint(kept)
     tensors, meta = load_checkpoint(path)
     config = from_dict(meta["config"])
     model = (method or find_method(meta["method"], **meta.get("options", {}))).network(config)

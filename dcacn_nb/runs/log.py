@@ -1,4 +1,7 @@
-"""Every event of a run as one line of JSON on the disk: to read back later, to watch from another process, and to go on with after a crash."""
+"""Every event of a run as one line of JSON on the disk: to read back, to watch from another process, to resume from.
+
+A file that is only appended to can be damaged in one place only: its end. A line counts once its newline is there. That
+one rule serves the follower, which waits a little, and the reader of a crashed run, which leaves the torn tail out."""
 
 import json
 import logging
@@ -44,7 +47,7 @@ def _append(path: Path, data: bytes) -> None:
         except BaseException as error:
             file.truncate(before)
             if isinstance(error, OSError) and error.filename is None:
-                error.filename = str(path)  # a failed write does not say of its own which file it was
+                error.filename = str(path)  # a failed write does not say which file it was
             raise
 
 
@@ -66,7 +69,7 @@ class RunLog:
         self.folder.mkdir(parents=True, exist_ok=True)
         if resume_count is None and self.path.exists() and self.path.stat().st_size:
             raise FileExistsError(
-                f"{self.path} already holds a run; give another folder, or resume_count to go on with it"
+                f"{self.path} already holds a run; give another folder, or resume_count to continue it"
             )
         self.count = 0 if resume_count is None else truncate_events(self.folder, resume_count)  # events in the log
 
@@ -100,7 +103,7 @@ def _complete_lines(data: bytes) -> "list[bytes]":
 def _load_arrays(folder: Path, name: str) -> dict:
     "The arrays of a snapshot file inside `folder`."
     if not (folder / name).resolve().is_relative_to(folder.resolve()):
-        raise ValueError(f"snapshot file {name!r} lies outside the run's folder")
+        raise ValueError(f"snapshot file {name!r} is outside the run's folder")
     try:
         with np.load(folder / name, allow_pickle=False) as stored:
             arrays = {key[len("array:") :]: stored[key] for key in stored.files if key != "indices"}
@@ -185,31 +188,33 @@ def _follow(path: Path, poll: float, stop: "Callable[[], bool]", arrays: bool) -
         time.sleep(poll)
 
 
-def tell(
+def notify(
     observers: "list[Callable[[Event], None]]",  # changed in place: one that raises is taken out
     event: Event,  # what happened
 ) -> None:
-    "Hand an event to every observer; one that raises is reported once and dropped, and training goes on."
+    "Give an event to every observer; one that raises is reported once and dropped, and training continues."
     for observer in list(observers):
         try:
             observer(event)
         except Exception:
             logger.exception(
-                "observer %r failed at %s and gets no further events; training goes on", observer, type(event).__name__
+                "observer %r failed at %s and gets no further events; training continues",
+                observer,
+                type(event).__name__,
             )
-            if observer in observers:  # it may have taken itself off before
+            if observer in observers:  # it may have unsubscribed before
                 observers.remove(observer)
 
 
 def watch(
-    folder: "str | Path",  # the folder of a run: finished, or going on in any process
+    folder: "str | Path",  # the folder of a run: finished, or still running in any process
     observers: "Sequence[Callable[[Event], None]]",  # each is called with every event, from the first on
     stop: "Callable[[], bool] | None" = None,  # asked now and then whether to end the watch
 ) -> None:
     "Feed observers from a run's log until the run has finished; one that raises is dropped, as in a run."
     observers = list(observers)
     for event in follow_events(folder, stop=stop):
-        tell(observers, event)
+        notify(observers, event)
 
 
 def truncate_events(
@@ -223,7 +228,7 @@ def truncate_events(
     data = path.read_bytes() if path.exists() else b""
     lines = _complete_lines(data)[:count]
     if len(lines) < count:
-        logger.warning("%s holds %d events, %d were expected; going on with those", path, len(lines), count)
+        logger.warning("%s holds %d events, %d were expected; continuing with those", path, len(lines), count)
     kept = b"".join(line + b"\n" for line in lines)
     if kept != data:  # an unchanged file is left alone: followers need not start over
         atomic_write(path, lambda file: file.write(kept))
@@ -248,22 +253,22 @@ def history(
     events: "Iterable[Event]",  # e.g. read_events(folder)
 ) -> pd.DataFrame:  # columns epoch, step, then losses, scores and health figures; NaN where there is none
     "One row per epoch: mean losses, scores and health."
-    rows, losses, scores, health = {}, {}, {}, {}
+    rows: dict[int, dict] = {}
+    columns: tuple[dict, dict, dict] = {}, {}, {}  # names of losses, scores and health figures, as ordered sets
     for event in events:
         if isinstance(event, RunStarted):  # start over
-            rows, losses, scores, health = {}, {}, {}, {}
-        if not isinstance(event, (EpochDone, Evaluated)):
+            rows, columns = {}, ({}, {}, {})
+        if isinstance(event, EpochDone):
+            parts = [(columns[0], event.losses)]
+        elif isinstance(event, Evaluated):
+            parts = [(columns[1], event.scores or {}), (columns[2], event.health)]
+        else:
             continue
         row = rows.setdefault(event.epoch, {})
         row.update(epoch=event.epoch, step=event.step)
-        parts = (
-            [(losses, event.losses)]
-            if isinstance(event, EpochDone)
-            else [(scores, event.scores or {}), (health, event.health)]
-        )
-        for columns, values in parts:
+        for names, values in parts:
             numbers = {name: value for name, value in values.items() if isinstance(value, (int, float))}
-            columns.update(numbers)  # as an ordered set of column names
+            names.update(numbers)
             row.update(numbers)
-    columns = list(dict.fromkeys(["epoch", "step", *losses, *scores, *health]))
-    return pd.DataFrame([rows[epoch] for epoch in sorted(rows)], columns=columns)
+    order = list(dict.fromkeys(["epoch", "step", *columns[0], *columns[1], *columns[2]]))
+    return pd.DataFrame([rows[epoch] for epoch in sorted(rows)], columns=order)

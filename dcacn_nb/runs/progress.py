@@ -1,8 +1,9 @@
-"""One line of text that moves: how far a run is, and how long it will still take."""
+"""How far a run is, and how long it will still take: a bar that moves, or a line of text now and then."""
 
 import math
 import sys
 import time
+from typing import TextIO
 
 from tqdm import tqdm
 
@@ -14,31 +15,28 @@ class ProgressBar:
 
     def __init__(
         self,
-        file=None,  # where the line goes; None: standard error
+        file: "TextIO | None" = None,  # where the text goes; None: standard error
         plain: bool = False,  # a line now and then instead of a moving bar: for files
     ):
-        self.file, self.plain, self.bar, self.epochs, self.born, self.shown = (
-            file or sys.stderr,
-            plain,
-            None,
-            1,
-            time.time(),
-            {},
-        )
-        self.steps, self.began, self.told = 0, (0, self.born), (-math.inf, self.born)
+        self.file, self.plain, self.born = file or sys.stderr, plain, time.time()
+        self.bar: tqdm | None = None
+        self.postfix: dict[str, str | None] = {}  # what is shown behind the bar
+        self.epochs, self.steps = 1, 0
+        self.began = (0, self.born)  # step and time from which speed is measured
+        self.last_line = (-math.inf, self.born)  # epoch and time of the last line
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, RunStarted):
             self._open(event)
         if isinstance(event, Evaluated):
-            self.shown["ACC"] = f"{event.scores['acc']:.3f}" if event.scores else None
+            self.postfix["ACC"] = f"{event.scores['acc']:.3f}" if event.scores else None
             if self.bar is not None:
-                self._show()
+                self._show(self.bar)
             if self.plain and event.time >= self.born:
                 self._line(event)
         if isinstance(event, StepDone) and self.bar is not None:
-            self._step(event)
-        if isinstance(event, (StepDone, Evaluated)) and event.time < self.born:  # a resumed run's former life
+            self._step(self.bar, event)
+        if isinstance(event, (StepDone, Evaluated)) and event.time < self.born:  # before a resumed run was resumed
             self.began = (event.step, self.born)
         if isinstance(event, RunFinished):
             self.close()
@@ -46,55 +44,44 @@ class ProgressBar:
     def _open(self, event: RunStarted) -> None:
         "A new bar; the one before it, if a run starts over, is ended."
         self.close()
-        self.epochs, self.shown = max(1, math.ceil(event.n_steps / max(1, event.steps_per_epoch))), {}
-        self.steps, self.began = (
-            event.n_steps,
-            (0, max(event.time, self.born)),
-        )  # step and time from which speed is measured
-        self.told = (-math.inf, self.began[1])  # epoch and time of the last line
+        self.epochs, self.postfix = max(1, math.ceil(event.n_steps / max(1, event.steps_per_epoch))), {}
+        self.steps, self.began = event.n_steps, (0, max(event.time, self.born))
+        self.last_line = (-math.inf, self.began[1])
         if not self.plain:
             self.bar = tqdm(total=event.n_steps, desc=event.method, unit="step", file=self.file, dynamic_ncols=True)
 
-    def _step(self, event: StepDone) -> None:
+    def _step(self, bar: tqdm, event: StepDone) -> None:
         "Move the bar; steps from before the bar was made (a resumed run's) move its start, and do not count as speed."
         speed = "" if math.isnan(event.images_per_second) else f"{event.images_per_second:.0f}"
-        self.shown |= {
-            "epoch": f"{event.epoch}/{self.epochs}",
-            "loss": f"{event.losses['total']:.3f}",
-            "images/s": speed,
-        }
-        self._show()
+        epoch, loss = f"{event.epoch}/{self.epochs}", f"{event.losses['total']:.3f}"
+        self.postfix |= {"epoch": epoch, "loss": loss, "images/s": speed}
+        self._show(bar)
         if event.time < self.born:
-            self.bar.initial = self.bar.n = self.bar.last_print_n = event.step
+            bar.initial = bar.n = bar.last_print_n = event.step
         else:
-            self.bar.update(event.step - self.bar.n)
+            bar.update(event.step - bar.n)
 
-    def _show(self) -> None:
-        "What stands behind the bar; drawn at its next move, or at its end."
-        self.bar.set_postfix({name: value for name, value in self.shown.items() if value}, refresh=False)
+    def _show(self, bar: tqdm) -> None:
+        "What is shown behind the bar; drawn at its next move, or at its end."
+        bar.set_postfix({name: value for name, value in self.postfix.items() if value}, refresh=False)
 
     def _line(self, event: Evaluated) -> None:
-        "An evaluation as a line of its own, now and then."
-        epoch, moment = self.told
+        "An evaluation as a line of text: a tenth of the run or a minute after the line before, and at the end."
+        epoch, moment = self.last_line
         if event.epoch == self.epochs or event.epoch - epoch >= self.epochs / 10 or event.time - moment >= 60:
-            self.told = (event.epoch, event.time)
+            self.last_line = (event.epoch, event.time)
             scores = "".join(f"  {name.upper()} {value:.3f}" for name, value in (event.scores or {}).items())
-            known = (
-                f"  view information {event.health['view_information']:.3f}"
-                if "view_information" in event.health
-                else ""
-            )
-            self.file.write(f"epoch {event.epoch}/{self.epochs}{known}{scores}{self._left(event)}\n")
+            known = event.health.get("view_information")
+            figure = "" if known is None else f"  view information {known:.3f}"
+            self.file.write(f"epoch {event.epoch}/{self.epochs}{figure}{scores}{self._left(event)}\n")
             self.file.flush()
 
     def _left(self, event: Evaluated) -> str:
-        "The time left, if the steps to come take as long as those of this life."
+        "The time left, if the steps to come take as long as those since the start or the last resume."
         done, left = event.step - self.began[0], self.steps - event.step
-        return (
-            f"  time left {tqdm.format_interval((event.time - self.began[1]) * left / done)}"
-            if done > 0 and left > 0
-            else ""
-        )
+        if done <= 0 or left <= 0:
+            return ""
+        return f"  time left {tqdm.format_interval((event.time - self.began[1]) * left / done)}"
 
     def close(self) -> None:
         "End the line."

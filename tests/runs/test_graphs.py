@@ -91,16 +91,15 @@ class Stuck(RecordedStepper):
         super().__init__(state, VIEWS, method, stand_in([]))
         self.forgotten = forgotten
 
-    def _record(self, batch):
-        super()._record(batch)
+    def _record(self, batch, chosen, draws):
+        replay = super()._record(batch, chosen, draws)
         again = {
-            "images": lambda: self.batch.images.copy_(batch.images),
-            "choice": lambda: self.batch.chosen.copy_(batch.chosen),
-            "draws": lambda: self.batch.draws.manual_seed(1),
+            "images": lambda: self.images.copy_(batch.images),
+            "choice": lambda: self.chosen.copy_(chosen),
+            "draws": lambda: self.draws.manual_seed(1),
             "learning rate": lambda: self.lr.fill_(0.01),
         }
-        replay = self.replay
-        self.replay = lambda: (again[self.forgotten](), replay())[1]
+        return lambda: (again[self.forgotten](), replay())[1]
 
 
 def test_a_recording_that_is_not_given_everything_is_noticed():

@@ -1,6 +1,6 @@
-"""A run that is killed with SIGKILL, anywhere and often, and resumed, ends with the bits and the events of one that never was.
+"""A run that is killed with SIGKILL again and again, and resumed, ends with the bits and events of one that never was.
 
-One child process imports everything once and forks a grandchild for every attempt, so that all the kills together cost one import of torch.
+One child process imports everything once and forks a grandchild for every attempt: all kills cost one import of torch.
 """
 
 import json
@@ -28,10 +28,12 @@ from dcacn_nb.method.config import preset
 from dcacn_nb.data.image_set import load_images
 
 digits = load_images("digits", limit=200)
-config = preset("default", digits, 10, width=4, projection_dim=8, batch_size=50, n_local=1, epochs=3, lr=0.01, log_every=3, eval_every=1, snapshot_every=2,
-                snapshot_size=50, checkpoint_seconds=0.0, keep_last=1, device="cpu")
+config = preset("default", digits, 10, width=4, projection_dim=8, batch_size=50, n_local=1, epochs=3, lr=0.01,
+                log_every=3, eval_every=1, snapshot_every=2, snapshot_size=50, checkpoint_seconds=0.0, keep_last=1,
+                device="cpu")
 fitting.write_report = lambda folder: None  # its pictures have tests of their own
-OWNERS = {"os": os, "fitting": fitting, "train": train, "run": driver, "run_folder": run_folder, "runlog": runlog, "steps": steps}
+OWNERS = {"os": os, "fitting": fitting, "train": train, "run": driver, "run_folder": run_folder, "runlog": runlog,
+          "steps": steps}
 
 def die():
     os.kill(os.getpid(), signal.SIGKILL)
@@ -84,16 +86,17 @@ def attempt(folder, plan):
         torn_line(plan["torn"])
     holder, real, calls = [], steps.train_step, [0]
     def stopping(*args):
-        told = real(*args)
+        losses = real(*args)
         calls[0] += 1
         while not holder:
             time.sleep(0.01)
         if calls[0] == plan["stop"]:
             holder[0].stop()
-        return told
+        return losses
     if "stop" in plan:
         steps.train_step = stopping
-    run = fitting.fit(digits, settings, labels=digits.labels, run_dir=folder, resume=os.path.exists(folder), background=True)
+    run = fitting.fit(digits, settings, labels=digits.labels, run_dir=folder, resume=os.path.exists(folder),
+                      background=True)
     holder.append(run)
     run.wait()
     if "measure" in plan:

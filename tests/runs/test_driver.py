@@ -1,4 +1,6 @@
-"""What a run survives and what it refuses: pauses, faults, full disks, foreign files, Ctrl-C; and that labels never reach training."""
+"""What a run survives and what it refuses: pauses, faults, full disks, foreign files, Ctrl-C.
+
+Also that labels never reach training."""
 
 import asyncio
 import errno
@@ -9,25 +11,30 @@ import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
+import psutil
 import pytest
 import torch
+from running import in_a_loop, same, until, weights
 
 from dcacn_nb import fitting
 from dcacn_nb.core.events import Evaluated, RunFinished, RunStarted, StepDone
+from dcacn_nb.core.seeds import generator
 from dcacn_nb.data.image_set import ImageSet, load_images
 from dcacn_nb.fitting import fit
 from dcacn_nb.method import step as steps_module
-from dcacn_nb.method.config import build_model, preset
-from dcacn_nb.method.step import Method, TrainingDiverged, encode
-from dcacn_nb.runs import checkpoint, driver
+from dcacn_nb.method.config import build_model, build_views, preset
+from dcacn_nb.method.step import VIEWS, Batch, Method, TrainingDiverged, TrainState, encode, train_step
+from dcacn_nb.runs import checkpoint, threads
 from dcacn_nb.runs.checkpoint import CheckpointError, list_checkpoints, load_checkpoint, save_checkpoint
-from dcacn_nb.runs.folder import load_run
+from dcacn_nb.runs.driver import Run
+from dcacn_nb.runs.folder import RunFolder, describe_run, load_run
 from dcacn_nb.runs.log import read_events, watch
 from dcacn_nb.runs.progress import ProgressBar
+from dcacn_nb.runs.threads import release_threads
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -36,59 +43,6 @@ def no_report():
     before, fitting.write_report = fitting.write_report, lambda folder: None
     yield
     fitting.write_report = before
-
-
-@pytest.fixture(scope="module")
-def digits():
-    return load_images("digits", limit=120)
-
-
-@pytest.fixture(scope="module")
-def config(digits):
-    return preset(
-        "default",
-        digits,
-        10,
-        width=4,
-        projection_dim=8,
-        batch_size=40,
-        n_local=1,
-        epochs=2,
-        lr=0.01,
-        log_every=2,
-        eval_every=1,
-        snapshot_every=0,
-        snapshot_size=40,
-        checkpoint_seconds=1e9,
-        device="cpu",
-    )
-
-
-@pytest.fixture
-def endless(config):
-    "Settings of a run that only a stop ends."
-    return replace(config, epochs=100_000, eval_every=100_000)
-
-
-def in_a_loop(function):
-    "Run a coroutine function in an event loop of its own, also where notebooks run in this process have left one going."
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(lambda: asyncio.run(function())).result()
-
-
-def until(condition, seconds=60):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "this never came true"
-        time.sleep(0.005)
-
-
-def weights(run):
-    return {name: value.clone() for name, value in run.model.state_dict().items()}
-
-
-def same(a, b):
-    return a.keys() == b.keys() and all(torch.equal(value, b[name]) for name, value in a.items())
 
 
 # --- pause and stop -----------------------------------------------------------------------------------------------
@@ -135,7 +89,7 @@ def test_pause_in_the_middle_of_an_evaluation(digits, endless, monkeypatch):
     until(lambda: run.status == "paused", 20)
     assert run.state.step == 0
     with pytest.raises(RuntimeError, match="not evaluated yet"):
-        run.probabilities
+        _ = run.probabilities
     run.stop()
     assert run.wait(60).status == "stopped"
     assert run.probabilities.shape == (3600, 10)
@@ -152,14 +106,14 @@ def test_a_pause_is_not_slowness(digits, endless):
     until(lambda: len(rates) > 2)
     run.pause()
     until(lambda: run.status == "paused")
-    told = len(rates)
+    before = len(rates)
     time.sleep(3)
     run.resume()
-    until(lambda: len(rates) > told + 1)
+    until(lambda: len(rates) > before + 1)
     run.stop()
     run.wait()
-    assert rates[told] > 40 / 3 * 2, (
-        f"two steps of 40 images and a pause of three seconds were told as {rates[told]:.1f} images/s"
+    assert rates[before] > 40 / 3 * 2, (
+        f"two steps of 40 images and a pause of three seconds were reported as {rates[before]:.1f} images/s"
     )
 
 
@@ -241,7 +195,7 @@ def test_disk_full_at_a_checkpoint(digits, config, tmp_path, monkeypatch):
 
 
 def test_disk_full_at_the_log_still_ends_the_run(digits, config, tmp_path, monkeypatch):
-    "Not even the last event can be written: wait() must return all the same, observers hear the end, the folder is free again."
+    "Not even the last event can be written: wait() returns, observers receive the end, the folder is free again."
     from dcacn_nb.runs import log as runlog
 
     heard = []
@@ -305,10 +259,13 @@ from dcacn_nb.data.image_set import load_images
 from dcacn_nb.core.events import StepDone
 from dcacn_nb.fitting import fit
 digits = load_images("digits", limit=120)
-config = preset("default", digits, 10, width=4, projection_dim=8, batch_size=40, n_local=1, epochs=100_000, eval_every=100_000, log_every=1,
-                snapshot_every=0, checkpoint_seconds=1e9, device="cpu")
+config = preset("default", digits, 10, width=4, projection_dim=8, batch_size=40, n_local=1, epochs=100_000,
+                eval_every=100_000, log_every=1, snapshot_every=0, checkpoint_seconds=1e9, device="cpu")
+def say(event):
+    if isinstance(event, StepDone):
+        print("step", event.step, flush=True)
 try:
-    fit(digits, config, run_dir=sys.argv[1], observers=[lambda e: print("step", e.step, flush=True) if isinstance(e, StepDone) else None])
+    fit(digits, config, run_dir=sys.argv[1], observers=[say])
 except KeyboardInterrupt as error:
     print("interrupted:", error, flush=True)
     sys.exit(130)
@@ -331,7 +288,7 @@ def test_ctrl_c_ends_cleanly_with_a_checkpoint(tmp_path):
     last = read_events(tmp_path / "run")[-1]
     assert last.reason == "interrupted"
     assert [load_checkpoint(p)[1]["step"] for p in list_checkpoints(tmp_path / "run" / "checkpoints")] == [last.step]
-    assert f"interrupted: stopped at step {last.step}; go on with resume=True" in out
+    assert f"interrupted: The run was stopped at step {last.step}; to resume it, call fit again with resume=True" in out
 
 
 def test_the_handler_of_ctrl_c_is_put_back(digits, config):
@@ -361,23 +318,15 @@ def test_a_cancelled_await_stops_the_run(digits, endless, tmp_path):
     assert read_events(tmp_path)[-1].reason == "interrupted"
 
 
-def test_an_interrupted_wait_stops_the_run(digits, endless, monkeypatch):
+def test_an_interrupted_wait_stops_the_run(digits, endless):
     run = fit(digits, endless, background=True)
-    real = run._done.wait
-    interrupts = iter([True])
-
-    def interrupted(timeout=None):
-        if next(interrupts, False):
-            raise KeyboardInterrupt
-        return real(timeout)
-
-    monkeypatch.setattr(run._done, "wait", interrupted)
-    with pytest.raises(KeyboardInterrupt):
+    threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt, match=r"stopped at step \d+; it has no folder to resume from"):
         run.wait()
-    assert run.status == "interrupted"
+    assert run.status == "interrupted" and signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-# --- going on -----------------------------------------------------------------------------------------------------
+# --- resuming -----------------------------------------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def finished(digits, config, tmp_path_factory):
     folder = tmp_path_factory.mktemp("finished")
@@ -404,7 +353,7 @@ def test_resume_with_other_settings_lists_the_differences(digits, config, finish
     ]
     with pytest.raises(ValueError, match="images: not the ones"):
         fit(digits, config, extra=digits.images, run_dir=folder, resume=True)
-    with pytest.raises(FileExistsError, match="already holds a run; go on with it by resume=True"):
+    with pytest.raises(FileExistsError, match="already holds a run; resume it with resume=True"):
         fit(digits, config, run_dir=folder)
     assert read_events(folder) == events, "a refused resume must not touch the log"
 
@@ -433,7 +382,7 @@ def test_foreign_and_damaged_checkpoints(digits, config, tmp_path):
         {k: v for k, v in load_checkpoint(newest)[0].items() if k.startswith("model.")},
         {f"model.{k}": v for k, v in weights(stopped).items()},
     )
-    other = fit(digits, replace(config, seed=1), run_dir=tmp_path / "other")  # another run's file of the right kind
+    fit(digits, replace(config, seed=1), run_dir=tmp_path / "other")  # another run's file of the right kind
     newest.write_bytes(list_checkpoints(tmp_path / "other" / "checkpoints")[-1].read_bytes())
     with pytest.raises(ValueError, match="seed: 1 in the run, 0 now"):
         fit(digits, config, run_dir=tmp_path / "run", resume=True)
@@ -449,13 +398,13 @@ def test_foreign_and_damaged_checkpoints(digits, config, tmp_path):
         fit(digits, replace(config, seed=1), run_dir=tmp_path / "other", resume=True)
 
 
-def test_who_subscribes_to_a_resumed_run_hears_how_it_began(digits, config, finished):
+def test_an_observer_of_a_resumed_run_receives_its_start(digits, config, finished):
     _, folder = finished
     run, heard = fit(digits, config, labels=digits.labels, run_dir=folder, resume=True, start=False), []
     run.subscribe(heard.append)
     assert heard == read_events(folder)[:1] and isinstance(heard[0], RunStarted)
     assert run.drive().status == "completed"
-    with pytest.raises(RuntimeError, match="started already"):
+    with pytest.raises(RuntimeError, match="already been started"):
         run.drive()
 
 
@@ -488,7 +437,7 @@ def test_two_runs_cannot_share_a_folder(digits, endless, tmp_path):
 
 
 def test_the_best_weights_are_those_of_the_best_evaluation(digits, config, tmp_path):
-    run = fit(digits, replace(config, epochs=4), run_dir=tmp_path)
+    fit(digits, replace(config, epochs=4), run_dir=tmp_path)
     evaluated = [e for e in read_events(tmp_path) if isinstance(e, Evaluated) and e.epoch > 0]
     best = max(evaluated, key=lambda e: e.health["view_information"])
     model, _ = load_run(tmp_path, "best")
@@ -498,7 +447,7 @@ def test_the_best_weights_are_those_of_the_best_evaluation(digits, config, tmp_p
 
 
 def test_dropout_is_a_function_of_the_step_too(digits, config, tmp_path):
-    "A network that draws by itself is resumed bit for bit, and the caller's random state is left alone."
+    "A network with its own draws is resumed bit for bit, and the caller's random state is left alone."
 
     def network():
         model = build_model(config)
@@ -548,7 +497,7 @@ def test_extra_images_come_first_and_see_the_instance_loss_alone(digits, config,
     )
     assert [kind for kind, _ in seen] == [True, True, False] * 2 and run.assignments.shape == (40,)
     extra = {bytes(image.numpy()) for image in first}
-    assert all((pictures <= extra) == kind for kind, pictures in seen)
+    assert all((images <= extra) == kind for kind, images in seen)
     assert [sorted(e.losses) for e in steps[:2]] == [["instance", "total"], ["balance", "cluster", "instance", "total"]]
 
 
@@ -560,30 +509,7 @@ def test_bf16_and_compile_settings(digits, config):
     assert (run.probabilities - exact.probabilities).abs().max() < 0.1
 
 
-# --- telling ------------------------------------------------------------------------------------------------------
-def test_progress_bar(digits, config, finished, capsys):
-    _, folder = finished
-    fit(digits, replace(config, epochs=1), labels=digits.labels, progress=True)
-    text = capsys.readouterr().err
-    assert "3/3" in text and "ACC=0." in text and "images/s=" in text and "loss=" in text
-    file = io.StringIO()
-    watch(folder, [ProgressBar(file)])
-    assert "6/6" in file.getvalue()
-
-
-def test_progress_of_a_resumed_run_counts_only_new_steps(digits, endless, tmp_path):
-    long = replace(endless, log_every=1)
-    run = fit(digits, long, run_dir=tmp_path, background=True)
-    until(lambda: run.state.step >= 4)
-    run.stop()
-    run.wait()
-    bar = ProgressBar(io.StringIO())
-    for event in read_events(tmp_path)[:-1]:
-        bar(event)
-    assert bar.bar.initial == bar.bar.n == run.state.step
-    bar.close()
-
-
+# --- observers ------------------------------------------------------------------------------------------------------
 def test_watch_drops_a_failing_observer(finished, caplog):
     _, folder = finished
     heard = []
@@ -613,20 +539,20 @@ def test_a_run_is_started_once(digits, config):
     for thread in threads:
         thread.join()
     assert run.wait(60).status == "completed" and began == ["dcacn-train"]
-    with pytest.raises(RuntimeError, match="started already"):
+    with pytest.raises(RuntimeError, match="already been started"):
         run.drive()
 
 
 def test_ctrl_c_before_the_first_step_starts_no_second_driver(digits, config, monkeypatch):
-    "It comes when the handler stands and training does not go yet; the foreground ends, and no thread was made."
-    real = driver._interruptible.__enter__
-
-    def entered(self):
-        real(self)
-        os.kill(os.getpid(), signal.SIGINT)
-
-    monkeypatch.setattr(driver._interruptible, "__enter__", entered)
+    "It comes after the handler was set and before training begins; the foreground ends, and no thread was made."
     run = fit(digits, config, start=False)
+    real = run._drive
+
+    def interrupted():
+        os.kill(os.getpid(), signal.SIGINT)
+        real()
+
+    monkeypatch.setattr(run, "_drive", interrupted)
     with pytest.raises(KeyboardInterrupt, match="stopped at step 0"):
         run.drive()
     assert run._thread is None and run.state.step == 0 and run.status == "interrupted"
@@ -649,7 +575,7 @@ def test_an_interrupt_at_the_very_end_frees_the_folder(digits, config, tmp_path,
 
 
 def test_waiting_for_a_run_that_was_not_started(digits, config):
-    "Who blocks would wait for ever, and is told so; who awaits leaves room for somebody to start it."
+    "Blocking would wait for ever, so it is refused; awaiting leaves room for a button that starts the run."
     run = fit(digits, config, start=False)
     with pytest.raises(RuntimeError, match="has not been started"):
         run.wait(60)
@@ -662,7 +588,7 @@ def test_waiting_for_a_run_that_was_not_started(digits, config):
 
 
 def test_a_training_without_the_label_free_figure_keeps_no_best_weights(digits, config, tmp_path, monkeypatch):
-    "Evaluated need not tell `view_information`: NaN or nothing is no reason to fail."
+    "Evaluated need not have `view_information`: NaN or nothing must not fail."
 
     def other(event):
         return (
@@ -677,7 +603,7 @@ def test_a_training_without_the_label_free_figure_keeps_no_best_weights(digits, 
     assert run.drive().status == "completed" and not (tmp_path / "checkpoints" / "best.safetensors").exists()
 
 
-def test_an_observer_that_takes_itself_off_and_fails_is_no_trouble(digits, config, caplog):
+def test_an_observer_that_unsubscribes_and_then_fails_is_reported_once(digits, config, caplog):
     run = fit(digits, replace(config, epochs=1), start=False)
 
     def leaving(event):
@@ -689,3 +615,246 @@ def test_an_observer_that_takes_itself_off_and_fails_is_no_trouble(digits, confi
         run.drive().status == "completed"
         and len([r for r in caplog.records if "gets no further events" in r.getMessage()]) == 1
     )
+
+
+# --- another training than the method's: the whole contract in a dozen lines --------------------------------------
+@pytest.fixture(scope="module")
+def toy():
+    "Images, settings and views of a short training by hand."
+    images = load_images("digits", limit=240).images
+    quick = {"width": 4, "projection_dim": 8, "batch_size": 40, "n_local": 1, "epochs": 2}
+    config = preset("default", images, 10, lr=0.01, checkpoint_seconds=1e9, device="cpu", upright=True, **quick)
+    return SimpleNamespace(images=images, config=config, views=build_views(config))
+
+
+@pytest.fixture(scope="module")
+def short(toy):
+    "A training of a fixed number of steps; continues where the state is."
+
+    def short(state, n_steps=12):
+        if state.step == 0:
+            yield RunStarted("short", {}, {}, len(toy.images), n_steps, 6)
+        while state.step < n_steps:
+            yield None
+            yield one_step(toy, state)
+        yield None
+        yield RunFinished("completed", state.step, state.epoch)
+
+    return short
+
+
+def one_step(toy, state):
+    "A step by hand, as an event."
+    i = state.step % 6
+    batch = Batch(toy.images[40 * i : 40 * i + 40], toy.views, generator(0, VIEWS, state.step))
+    losses = {name: float(value) for name, value in train_step(state, batch, 0.01).items()}
+    state.step += 1
+    return StepDone(state.step, 1 + (state.step - 1) // 6, losses, 0.01, losses.pop("grad_norm"))
+
+
+def careless(toy):
+    "A wrong variant: its None comes after the weights have moved, and before the step is counted."
+
+    def careless(state, n_steps=12):
+        while state.step < n_steps:
+            event = one_step(toy, state)
+            state.step -= 1
+            yield None
+            state.step += 1
+            yield event
+
+    return careless
+
+
+def new_state(toy):
+    "A new state, always the same."
+    return TrainState(build_model(toy.config).train(), toy.config)
+
+
+def driven(toy, training, *args, **options):
+    "A run of such a training, ready to start."
+    state = new_state(toy)
+    return Run(training(state, *args), state, toy.images, **options)
+
+
+@pytest.fixture(scope="module")
+def by_hand(toy, short):
+    "The plain loop: its events, and the state after it."
+    state = new_state(toy)
+    return SimpleNamespace(events=[event for event in short(state) if event is not None], state=state)
+
+
+def test_the_driver_adds_nothing_to_a_plain_loop(toy, short, by_hand):
+    received = []
+    run = driven(toy, short, observers=[received.append, ProgressBar(io.StringIO())]).drive()
+    assert received == by_hand.events and same(run.state.tensors(), by_hand.state.tensors())
+    assert torch.equal(run.probabilities, encode(by_hand.state.model, toy.images, toy.config))
+    assert run.assignments.shape == (240,)
+
+
+def test_the_life_of_a_background_run(toy, short):
+    "Paused, watched from then on, resumed, stopped; observers that come late receive how it began and ended."
+    run, late, after = driven(toy, short, 100_000), [], []
+    assert run.status == "ready" and run.state.step == 0
+    run.start()
+    until(lambda: run.state.step >= 5)
+    run.pause()
+    until(lambda: run.status == "paused")
+    at = run.state.step
+    time.sleep(0.3)
+    assert run.state.step == at, "a paused run does not move"
+    run.subscribe(late.append)
+    assert [type(event) for event in late] == [RunStarted] and run.asked == "pause"
+    run.resume()
+    until(lambda: run.state.step > at)
+    run.stop()
+    assert in_a_loop(run._watch) is run
+    assert run.status == "stopped" and late[-1].reason == "stopped" and late[1].step == at + 1
+    run.subscribe(after.append)
+    assert [type(event) for event in after] == [RunStarted, RunFinished]
+
+
+def test_a_run_that_is_stopped_before_it_was_started_ends_before_its_first_step(toy, short):
+    never = driven(toy, short)
+    never.stop()
+    in_a_loop(never._watch)
+    assert never.status == "stopped" and never.state.step == 0
+
+
+def one_life(toy, folder, training, stop_at=None, report=None):
+    "One life of a run: open the folder, resume, and stop after a step."
+    state, seen = new_state(toy), []
+    about = describe_run(Method(name="short"), toy.config, toy.images)
+
+    def watcher(event):
+        seen.append(event)
+        if isinstance(event, StepDone) and event.step == stop_at:
+            run.stop()
+
+    disk = RunFolder(folder, state, about, resume=True)
+    run = Run(training(state), state, toy.images, disk, [watcher], report=report)
+    return run.start().wait(), seen
+
+
+def test_stopped_and_resumed_again_and_again(toy, short, by_hand, tmp_path):
+    "Each time by a new Run that knows the folder alone; observers of a resumed run receive its past first."
+    reported = []
+    for stop_at in (2, 3, 7, 11, None):
+        assert not reported
+        run, seen = one_life(toy, tmp_path, short, stop_at, None if stop_at else reported.append)
+        steps = [e.step for e in seen if isinstance(e, StepDone)]
+        assert steps == list(range(1, (stop_at or 12) + 1))
+    saved, _ = load_checkpoint(list_checkpoints(tmp_path / "checkpoints")[-1])
+    assert run.status == "completed" and same(saved, by_hand.state.tensors())
+    assert read_events(tmp_path) == by_hand.events == seen and reported == [tmp_path]
+
+
+def test_a_none_in_the_middle_of_a_step_is_noticed(toy, short, by_hand, tmp_path):
+    "The driver can be no better than the Nones it is given: a step that was done, but not counted, is done twice."
+    uninterrupted, _ = one_life(toy, tmp_path / "uninterrupted", careless(toy))
+    assert same(weights(uninterrupted), dict(by_hand.state.model.state_dict())), "right, as long as it is not stopped"
+    for stop_at in (4, None):
+        run, _ = one_life(toy, tmp_path / "careless", careless(toy), stop_at)
+    assert not same(weights(run), weights(uninterrupted))
+
+
+def test_a_failing_training_in_front_and_in_the_background(toy, short, caplog):
+    def failing(state):
+        for event in short(state):
+            if state.step == 3:
+                raise MemoryError("no room for the crops")
+            yield event
+
+    received = []
+    broken = driven(toy, failing, observers=[received.append])
+    with pytest.raises(MemoryError, match="no room for the crops"):
+        broken.drive()
+    assert received[-1].reason == "failed" and received[-1].message == "MemoryError: no room for the crops"
+    assert "failed" in repr(broken) and "no room for the crops" in repr(broken) and not caplog.records
+    late = driven(toy, failing).start()
+    with pytest.raises(MemoryError, match="no room for the crops"):
+        late.wait(60)
+    messages = [record.getMessage() for record in caplog.records]
+    assert messages == ["the run failed at step 3: MemoryError: no room for the crops"]
+    with pytest.raises(RuntimeError, match="already been started"):
+        broken.drive()
+
+
+def test_a_faulty_observer_is_dropped_also_after_the_end(toy, short, caplog):
+    def faulty(event):
+        calls.append(event)
+        raise ZeroDivisionError("a picture of nothing")
+
+    calls = []
+    done = driven(toy, short, 2, observers=[faulty]).drive()
+    assert done.status == "completed" and len(calls) == 1 == len(caplog.records)
+    done.subscribe(faulty)
+    assert len(calls) == 2 == len(caplog.records), "it fails at RunStarted, and RunFinished is not tried"
+
+
+def test_calls_that_are_refused(toy, short):
+    fresh = driven(toy, short)
+    with pytest.raises(ValueError, match="reason must be one of 'stopped', 'interrupted', got 'bored'"):
+        fresh.stop("bored")
+    with pytest.raises(RuntimeError, match=r"not evaluated yet \(step 0\)"):
+        _ = fresh.probabilities
+    with pytest.raises(RuntimeError, match="has not been started"):
+        fresh.wait()
+
+
+@pytest.mark.parametrize("batch_size", [40, 160])
+def test_a_pause_takes_hold_within_two_steps(toy, batch_size):
+    "Half a step on average; between asking and reading the counter one more step may end, hence two at most."
+
+    def without_end(state):
+        yield RunStarted("without end", {}, {}, len(toy.images), 100_000, 6)
+        while True:
+            yield None
+            train_step(state, Batch(toy.images[:batch_size], toy.views, generator(0, VIEWS, state.step)), 0.01)
+            state.step += 1
+
+    run, steps = driven(toy, without_end).start(), []
+    until(lambda: run.state.step >= 3)
+    for _ in range(5):
+        before = run.state.step
+        run.pause()
+        until(lambda: run.status == "paused")
+        steps.append(run.state.step - before)
+        run.resume()
+        time.sleep(0.05)
+    run.stop()
+    run.wait(60)
+    assert max(steps) <= 2, steps
+
+
+# --- threads that wait --------------------------------------------------------------------------------------------
+def test_waiting_threads_are_given_back():
+    "One thread less, and it comes back when there is work."
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    torch.rand(1_000_000).sin()  # large enough for two
+    many = psutil.Process().num_threads()
+    release_threads()
+    few = psutil.Process().num_threads()
+    torch.rand(1_000_000).sin()
+    again = psutil.Process().num_threads()
+    release_threads()
+    torch.set_num_threads(before)
+    assert not threads._openmp() or few < many == again
+
+
+def test_a_notebook_releases_threads_after_each_cell_until_the_run_has_ended(toy, short, monkeypatch):
+    import IPython
+    from IPython.core.events import EventManager
+
+    shell = SimpleNamespace(events=EventManager(None, {"post_execute": lambda: None}))
+    monkeypatch.setattr(IPython, "get_ipython", lambda: shell)
+    hooks = shell.events.callbacks["post_execute"]
+    run = driven(toy, short, 100_000).start()
+    assert len(hooks) == 1
+    shell.events.trigger("post_execute")  # as after every cell
+    assert len(hooks) == 1
+    run.stop()
+    run.wait(60)
+    shell.events.trigger("post_execute")
+    assert not hooks, "a run that has ended leaves nothing behind"
