@@ -5,21 +5,14 @@
 # %% auto #0
 __all__ = ['ChannelAttention', 'SpatialAttention', 'CBAM']
 
-# %% ../../nbs/method/02_cbam.ipynb #ea3bc00b
+# %% ../../nbs/method/02_cbam.ipynb #2a2cf3e7
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_max_pool2d
 
-# %% ../../nbs/method/02_cbam.ipynb #ee8f2f55
-def _at_least(name: str, value: object, low: int) -> int:
-    "`value` if it is a whole number >= low, else an error that names the argument."
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be a whole number, got {value!r} ({type(value).__name__})")
-    if value < low:
-        raise ValueError(f"{name} must be >= {low}, got {value}")
-    return value
+from ..core.checks import check_int
 
-
+# %% ../../nbs/method/02_cbam.ipynb #21f62dfc
 class ChannelAttention(nn.Module):
     "Channel attention, the paper's Eq. 1-2 (Woo et al. 2018)."
 
@@ -29,18 +22,13 @@ class ChannelAttention(nn.Module):
         reduction: int = 16,  # r >= 1: the hidden layer has C // r units, but at least 4
     ):
         super().__init__()
-        channels, reduction = _at_least("channels", channels, 1), _at_least("reduction", reduction, 1)
-        hidden = max(
-            channels // reduction, 4
-        )  # with C = 16 and r = 16 a single unit could only dim all channels together
+        # with C = 16 and r = 16 a single hidden unit could only dim all channels together
+        hidden = max(check_int("channels", channels, low=1) // check_int("reduction", reduction, low=1), 4)
         self.squeeze = nn.Linear(channels, hidden, bias=False)
         self.excite = nn.Linear(hidden, channels, bias=False)
 
-    def attention(
-        self,
-        x: Tensor,  # (B,C,H,W) feature map
-    ) -> Tensor:  # (B,C,1,1) in (0,1)
-        "The map M_c: sigmoid of one shared MLP applied to the average and to the maximum of every channel."
+    def attention(self, x: Tensor) -> Tensor:
+        "The map M_c (B,C,1,1) of (B,C,H,W): one shared MLP reads the average and the maximum of every channel."
         # the same as amax((2, 3)), but its gradient is three times faster on a processor
         pooled = torch.cat([x.mean((2, 3)), adaptive_max_pool2d(x, 1).flatten(1)])  # (2B,C): the MLP runs once
         average, maximum = self.excite(self.squeeze(pooled).relu()).chunk(2)
@@ -50,7 +38,7 @@ class ChannelAttention(nn.Module):
         "(B,C,H,W) -> (B,C,H,W): every channel scaled by its own number."
         return x * self.attention(x)
 
-# %% ../../nbs/method/02_cbam.ipynb #d783ea9c
+# %% ../../nbs/method/02_cbam.ipynb #3bf72971
 class SpatialAttention(nn.Module):
     "Spatial attention, the paper's Eq. 3-4 (Woo et al. 2018)."
 
@@ -60,16 +48,13 @@ class SpatialAttention(nn.Module):
         norm: bool = True,  # BatchNorm after the convolution, as in CBAM's code; the paper does not mention one
     ):
         super().__init__()
-        if _at_least("kernel_size", kernel_size, 1) % 2 == 0:
+        if check_int("kernel_size", kernel_size, low=1) % 2 == 0:
             raise ValueError(f"kernel_size must be odd, so that the map keeps its size, got {kernel_size}")
         self.mix = nn.Conv2d(2, 1, kernel_size, padding=kernel_size // 2, bias=False)
         self.norm = nn.BatchNorm2d(1) if norm else nn.Identity()
 
-    def attention(
-        self,
-        x: Tensor,  # (B,C,H,W) feature map
-    ) -> Tensor:  # (B,1,H,W) in (0,1)
-        "The map M_s: sigmoid of a convolution over the maximum and the average of all channels, in this order."
+    def attention(self, x: Tensor) -> Tensor:
+        "The map M_s (B,1,H,W) of (B,C,H,W): a convolution reads the maximum and the average of all channels."
         pooled = torch.cat([x.amax(1, keepdim=True), x.mean(1, keepdim=True)], dim=1)
         return self.norm(self.mix(pooled)).sigmoid()
 
@@ -77,7 +62,7 @@ class SpatialAttention(nn.Module):
         "(B,C,H,W) -> (B,C,H,W): every place scaled by its own number."
         return x * self.attention(x)
 
-# %% ../../nbs/method/02_cbam.ipynb #2071816d
+# %% ../../nbs/method/02_cbam.ipynb #47ca82d7
 class CBAM(nn.Module):
     "Convolutional block attention: channels first, then places (Woo et al. 2018; the paper's section 3.3)."
 
@@ -92,18 +77,12 @@ class CBAM(nn.Module):
     ):
         super().__init__()
         if not (channel or spatial):
-            raise ValueError("channel and spatial are both False: that is no attention; leave the CBAM out instead")
+            raise ValueError("channel and spatial are both False, which is no attention; leave the CBAM out instead")
         self.channel = ChannelAttention(channels, reduction) if channel else None
         self.spatial = SpatialAttention(kernel_size, norm) if spatial else None
 
-    def forward(
-        self,
-        x: Tensor,  # (B,C,H,W) feature map
-        return_maps: bool = False,  # whether the two maps are wanted too
-    ) -> (
-        "Tensor | tuple[Tensor, Tensor | None, Tensor | None]"
-    ):  # (B,C,H,W), or with the maps M_c (B,C,1,1) and M_s (B,1,H,W)
-        "F'' = M_s * F' with F' = M_c * F; a map whose half was left out is None."
+    def forward(self, x: Tensor, return_maps: bool = False) -> "Tensor | tuple[Tensor, Tensor | None, Tensor | None]":
+        "F'' = M_s * F' with F' = M_c * F (B,C,H,W); with `return_maps` also M_c and M_s, None for a half left out."
         channel_map = spatial_map = None
         if self.channel is not None:
             channel_map = self.channel.attention(x)
