@@ -145,7 +145,7 @@ Clusters = Annotated[
         "--clusters",
         "-k",
         min=2,
-        help="Number of clusters (default: the number of classes, if the source has labels).",
+        help="Number of clusters looked for (default: the number of classes, if the source has labels).",
         show_default=False,
     ),
 ]
@@ -181,9 +181,7 @@ Precision = Annotated[
 ]
 BackboneName = Annotated[
     Backbone | None,
-    Option(
-        "--backbone", help="Network for the features (default: resnet18).", show_default=False, rich_help_panel=TRAINING
-    ),
+    Option("--backbone", help="Residual network (default: resnet18).", show_default=False, rich_help_panel=TRAINING),
 ]
 Width = Annotated[
     int | None,

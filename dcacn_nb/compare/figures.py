@@ -6,7 +6,8 @@ import pandas as pd
 
 from dcacn_nb.compare.tables import FEWEST, SCORES, summarise
 from dcacn_nb.core.checks import check_in
-from dcacn_nb.report.picture import COLORS, Picture, plain_text
+from dcacn_nb.report.palette import COLORS
+from dcacn_nb.report.picture import Picture, plain_text
 
 DOT, MEAN = COLORS[0], COLORS[3]  # blue and vermilion: apart for colour-blind people too
 
@@ -49,7 +50,7 @@ def plot_differences(
     meaning = "filled: interval without zero" if shown.low.notna().any() else f"fewer than {FEWEST} seeds: no interval"
     axis.set_xlabel(f"percentage points against {plain_text(reference)} ({meaning})")
     figure.alt = f"Percentage points against {reference}, means with intervals: " + "; ".join(
-        f"{_label(row)} {100 * row.difference:+.1f}{_interval(100 * row.low, 100 * row.high, 1)}"
+        f"{_label(row)} {round(100 * row.difference, 1) + 0.0:+.1f}{_interval(100 * row.low, 100 * row.high, 1)}"
         for _, row in shown.iterrows()
     )
     return figure

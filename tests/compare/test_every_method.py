@@ -1,0 +1,90 @@
+"Every method on the same spine: settings, events, folder, network and pictures; stopped and resumed to the same bits."
+
+import json
+
+import pytest
+import torch
+
+from dcacn_nb.baselines import find_method, method_names
+from dcacn_nb.core.events import RunFinished, RunStarted, StepDone
+from dcacn_nb.fitting import fit
+from dcacn_nb.method.config import preset
+from dcacn_nb.method.step import encode
+from dcacn_nb.report.figures.curves import plot_curves
+from dcacn_nb.report.figures.health import plot_health
+from dcacn_nb.runs.folder import load_run, read_about
+from dcacn_nb.runs.log import read_events
+
+METHODS = method_names()
+QUICK = dict(epochs=4, width=2, n_local=1, projection_dim=4, batch_size=50, snapshot_every=2, snapshot_size=40)
+QUICK |= dict(eval_every=1, warmup_epochs=0.0, device="cpu")
+
+
+def tiny(digits, **changes):
+    "Settings of a run that takes a moment."
+    return preset("default", digits, 10, **(QUICK | changes))
+
+
+def test_the_methods_of_the_table_are_there():
+    assert METHODS[0] == "dcacn" and {"kmeans", "ae", "dec", "dcec", "iic", "pica", "cc", "simclr"} <= set(METHODS)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_settings_are_applied_once(name, digits):
+    method = find_method(name)
+    once = method.settings(tiny(digits))
+    assert method.settings(once) == once and method.name == name
+    assert once.seed == tiny(digits).seed and method.settings(tiny(digits, seed=5)).seed == 5
+    json.dumps(method.options)
+    assert method.passes(once) >= 1
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_leaves_what_dcacn_leaves(name, digits, tmp_path):
+    "Events, folder, network and pictures; the labels move nothing."
+    method = find_method(name)
+    run = fit(digits, tiny(digits), labels=digits.labels, run_dir=tmp_path / "run", method=method)
+    p = run.probabilities
+    assert p.shape == (150, 10) and torch.allclose(p.sum(1), torch.ones(150), atol=1e-4)
+    events = read_events(tmp_path / "run")
+    assert isinstance(events[0], RunStarted) and events[0].method == name
+    assert isinstance(events[-1], RunFinished) and events[-1].reason == "completed"
+    model, config = load_run(tmp_path / "run")
+    assert config == run.config and torch.equal(encode(model, digits.images, config), p)
+    assert read_about(tmp_path / "run")["options"] == json.loads(json.dumps(method.options))
+    assert plot_curves(events).alt and plot_health(events).alt
+    blind = fit(digits, tiny(digits), method=find_method(name))
+    assert torch.equal(blind.probabilities, p), "labels must not reach training"
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_stopped_anywhere_resumes_to_the_same_bits(name, digits, tmp_path):
+    "Stopped after each third step, as often as it takes."
+    config = tiny(digits, log_every=1)
+    whole = fit(digits, config, run_dir=tmp_path / "whole", method=find_method(name))
+    options = dict(run_dir=tmp_path / "lives", resume=True, start=False)
+    for life in range(40):
+        run = fit(digits, config, method=find_method(name), **options)
+        run.subscribe(lambda event, run=run, last=3 * (life + 1): stop_at(last, event, run))
+        run.drive()
+        if run.status == "completed":
+            break
+    assert run.status == "completed" and (life >= 2 or name == "kmeans")
+    assert read_events(tmp_path / "lives") == read_events(tmp_path / "whole")
+    ours, expected = run.state.tensors(), whole.state.tensors()
+    assert ours.keys() == expected.keys() and all(torch.equal(ours[key], expected[key]) for key in ours)
+
+
+def stop_at(step, event, run):
+    "Stop a run at a step."
+    if isinstance(event, StepDone) and event.step == step:
+        run.stop()
+
+
+def test_options_are_remembered_and_compared(digits, tmp_path):
+    config, method = tiny(digits, epochs=1), lambda heads: find_method("iic", heads=heads, overclusters=15)
+    run = fit(digits, config, run_dir=tmp_path / "run", method=method(2))
+    model, settings = load_run(tmp_path / "run")
+    assert torch.equal(encode(model, digits.images, settings), run.probabilities)
+    with pytest.raises(ValueError, match="options: .*'heads': 2.* in the run, .*'heads': 3.* now"):
+        fit(digits, config, run_dir=tmp_path / "run", resume=True, method=method(3))
