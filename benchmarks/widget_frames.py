@@ -20,7 +20,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "tests"))
 from browser import find_browser
 
-from dcacn_nb.widgets.feed import Thinned
+from dcacn_nb.widgets.feed import ThinnedList
 from dcacn_nb.widgets.live import sprite_sheet, stylesheet
 from dcacn_nb.widgets.map import MapViewer
 
@@ -127,7 +127,7 @@ def measure(seconds):
         ]
         browser = playwright.chromium.launch(executable_path=find_browser(playwright), args=flags)
         page = open_view(browser)
-        kept = Thinned(FRAMES)
+        kept = ThinnedList(FRAMES)
         start(page, POINTS)
         feed(page, FRAMES, POINTS, kept)
         page.wait_for_timeout(1500)

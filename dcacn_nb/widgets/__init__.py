@@ -1,6 +1,6 @@
 """Live views of a run in JupyterLab: of this kernel, of another process, or of a folder. Needs the extra `lab`.
 
-Each widget lies in a module of its own and is imported when it is first asked for: `from dcacn_nb.widgets import Dashboard`."""
+Each widget has its own module and is imported on first use: `from dcacn_nb.widgets import Dashboard`."""
 
 import importlib
 
@@ -18,7 +18,7 @@ __all__ = list(_MODULES)
 
 
 def __getattr__(name: str):
-    "Import a widget on first use, so that what needs no widget (a helper process, say) loads none of them."
+    "Import a widget on first use, so that a helper process, for example, loads none of them."
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}; widgets: {', '.join(_MODULES)}")
     try:

@@ -1,4 +1,4 @@
-"""What a run has told, in bounded memory; and a thread that follows a run's log."""
+"""The events of a run in bounded memory, and a thread that follows a run's log."""
 
 import logging
 import threading
@@ -11,19 +11,19 @@ from dcacn_nb.runs.log import watch
 logger = logging.getLogger(__name__)
 
 
-class Thinned:
-    "A list of bounded length: evenly spread items of all that were appended, and always the newest."
+class ThinnedList:
+    "A list of bounded length: evenly spaced items of all that were appended, and always the newest."
 
     def __init__(
         self,
-        limit: int = 1000,  # items kept, >= 2, beside the newest
+        limit: int = 1000,  # items kept besides the newest, >= 2
     ):
         if limit < 2:
             raise ValueError(f"limit must be >= 2, got {limit}")
         self.limit, self.stride, self.seen, self._items, self._extra = limit, 1, 0, [], []
 
     def append(self, item: object) -> bool:
-        "Take one more item; True if older ones were forgotten for it (who copied the list must copy it anew)."
+        "Add an item. True if older items were dropped, so that a copy of the list is out of date."
         thinned = False
         if self.seen % self.stride == 0:
             if len(self._items) == self.limit:
@@ -54,11 +54,11 @@ class Thinned:
 
 
 class History:
-    "What a run has told so far, thinned to a bounded size: an observer."
+    "An observer that keeps the events of a run, thinned to a bounded size."
 
     def __init__(
         self,
-        limit: int = 2000,  # StepDone, EpochDone and Evaluated events kept, each
+        limit: int = 2000,  # events kept of each kind: StepDone, EpochDone, Evaluated
         snapshots: int = 8,  # snapshots kept: their arrays are large
     ):
         self.limit, self.n_snapshots = limit, snapshots
@@ -69,14 +69,14 @@ class History:
         "Forget everything."
         self.start, self.end, self.first_snapshot = None, None, None
         self.kinds = {
-            StepDone: Thinned(self.limit),
-            EpochDone: Thinned(self.limit),
-            Evaluated: Thinned(self.limit),
-            SnapshotTaken: Thinned(self.n_snapshots),
+            StepDone: ThinnedList(self.limit),
+            EpochDone: ThinnedList(self.limit),
+            Evaluated: ThinnedList(self.limit),
+            SnapshotTaken: ThinnedList(self.n_snapshots),
         }
 
     def __call__(self, event: Event) -> None:
-        "Take in one event."
+        "Receive one event."
         if isinstance(event, RunStarted):
             self.clear()
             self.start = event
@@ -88,17 +88,17 @@ class History:
                 self.first_snapshot = event
 
     @property
-    def steps(self) -> Thinned:
+    def steps(self) -> ThinnedList:
         "The StepDone events kept."
         return self.kinds[StepDone]
 
     @property
-    def epochs(self) -> Thinned:
+    def epochs(self) -> ThinnedList:
         "The EpochDone events kept."
         return self.kinds[EpochDone]
 
     @property
-    def evaluations(self) -> Thinned:
+    def evaluations(self) -> ThinnedList:
         "The Evaluated events kept."
         return self.kinds[Evaluated]
 
@@ -109,7 +109,7 @@ class History:
         return kept if not kept or kept[0] is self.first_snapshot else [self.first_snapshot, *kept]
 
     def events(self) -> "list[Event]":
-        "All events kept, as one list in the order of a log: what the functions of `figures` take."
+        "All events kept, as one list in the order of a log, for the functions of `report.figures`."
         ordered = sorted([*self.steps, *self.epochs, *self.evaluations, *self.snapshots], key=lambda event: event.step)
         return [event for event in (self.start, *ordered, self.end) if event is not None]
 
@@ -119,7 +119,7 @@ class History:
         return max([thinned.last.epoch for thinned in (self.epochs, self.evaluations) if len(thinned)], default=0)
 
     def epoch_of(self, step: int) -> float:
-        "Where a step lies on the axis of epochs."
+        "The position of a step on the axis of epochs."
         return step / max(1, self.start.steps_per_epoch) if self.start else float(step)
 
     def progress(self) -> "tuple[int, int]":
@@ -130,7 +130,7 @@ class History:
         return done, self.start.n_steps if self.start else 0
 
     def seconds_left(self) -> "float | None":
-        "Time the rest of the run will take at the mean pace of its last 200 reports; None if that cannot be said."
+        "Time left at the mean pace of the last 200 reports; None if unknown."
         recent, (done, planned) = list(self.steps)[-200:], self.progress()
         paces = [
             (b.time - a.time) / (b.step - a.step)
@@ -145,11 +145,11 @@ class History:
 
 
 class Follower:
-    "Hands every event of a run's folder to observers, from the first on, in a thread of its own, until the run has ended or `close()`."
+    "A thread that passes every event of a run's folder to observers, until the run ends or `close()` is called."
 
     def __init__(
         self,
-        folder: "str | Path",  # of a run that is finished, going on in any process, or not begun yet
+        folder: "str | Path",  # of a run: finished, running in any process, or about to begin
         observers: "Sequence[Callable[[Event], None]]",  # each is called with every event; one that raises is dropped
         failed: "Callable[[Exception], None] | None" = None,  # called if the log cannot be read any further
     ):
@@ -159,7 +159,7 @@ class Follower:
         self._thread.start()
 
     def _follow(self, observers) -> None:
-        "What the thread does. A log that cannot be read ends it; the reason is kept and logged."
+        "The thread's work. A log that cannot be read ends it; the reason is kept in `error` and logged."
         try:
             watch(self.folder, observers, stop=self._closed.is_set)
         except Exception as error:
@@ -174,7 +174,7 @@ class Follower:
         return self._thread.is_alive()
 
     def wait(self, timeout: "float | None" = None) -> bool:
-        "Wait until all events are through (or `timeout` seconds); whether that is so."
+        "Wait until all events have been passed on (at most `timeout` seconds). True if they have."
         self._thread.join(timeout)
         return not self._thread.is_alive()
 

@@ -1,4 +1,4 @@
-"""What all widgets have in common: they listen to a run, speak two languages, survive the end of the run, and are drawn by a browser."""
+"""The base of all widgets: follows a run, speaks two languages, leaves a picture behind, is drawn by a browser."""
 
 import html
 import io
@@ -18,30 +18,22 @@ from PIL import Image
 
 from dcacn_nb.core.checks import check_in
 from dcacn_nb.core.events import Event, RunFinished, RunStarted, StepDone
+from dcacn_nb.core.words import LANGUAGES, load_words
 from dcacn_nb.report.picture import Picture
 from dcacn_nb.widgets.feed import Follower, History
 
 logger = logging.getLogger(__name__)
-LANGUAGES = ("en", "zh")
 STATIC = Path(__file__).parent / "static"
-COMMON_WORDS = {  # key -> (English, Chinese)
-    "title": ("Widget", "组件"),
-    "epoch": ("epoch", "轮次"),
-    "epoch_n": ("epoch {epoch}", "第 {epoch} 轮"),
-    "step": ("step", "步"),
-    "cluster": ("cluster", "簇"),
-    "cluster_n": ("cluster {k}", "簇 {k}"),
-    "class": ("class", "类别"),
-    "confidence": ("confidence", "置信度"),
-    "image": ("image", "图像"),
-    "waiting": ("Waiting for the run to begin.", "等待训练开始。"),
-    "unreadable": ("The run can no longer be followed: {error}", "无法继续跟踪该训练：{error}"),
-    "nothing": ("Nothing to show yet.", "暂无内容。"),
-    "undo": ("Undo", "撤销"),
-    "play": ("Play", "播放"),
-    "pause": ("Pause", "暂停"),
-    "reset_view": ("Reset view", "重置视图"),
-}
+
+
+def widget_words(
+    section: str,  # of the files in widgets/words: a widget's name, or "common"
+) -> "dict[str, dict[str, str]]":  # language -> key -> text
+    "The texts of one widget in all languages."
+    return {lang: load_words(Path(__file__).parent / "words", lang)[section] for lang in LANGUAGES}
+
+
+COMMON_WORDS = widget_words("common")
 
 
 def esm(
@@ -83,33 +75,34 @@ def float_bytes(values: "Sequence[float] | np.ndarray") -> bytes:
 
 
 class LiveWidget(anywidget.AnyWidget):
-    "Base of all widgets: an observer of events with a view in the browser, two languages and a picture that lasts."
+    "Base of all widgets: an observer of events with a view in the browser, two languages and a lasting picture."
 
     NAMES: "tuple[str, ...]" = ()
-    WORDS: dict = {}
-    follower, run = None, None  # here too, so that a widget whose arguments were refused can be closed
+    WORDS: "dict[str, dict[str, str]]" = {}  # language -> key -> text; COMMON_WORDS are there without being named
+    follower, run = None, None  # on the class too, so that a widget with bad arguments can be closed
     lang = traitlets.Enum(LANGUAGES, "en").tag(sync=True)
     words = traitlets.Dict().tag(sync=True)  # the texts in `lang`
-    summary = traitlets.Unicode("").tag(sync=True)  # what is seen, in words
-    key = traitlets.Unicode().tag(sync=True)  # names this widget in the page
+    summary = traitlets.Unicode("").tag(sync=True)  # a text alternative: what the picture shows
+    key = traitlets.Unicode().tag(sync=True)  # identifies this widget in the page
 
     def __init_subclass__(cls, **kwargs):
-        "Every subclass with files of its own gets its browser half."
+        "A subclass that names its files gets its browser half."
         if "NAMES" in vars(cls) and cls.NAMES:
             cls._esm, cls._css = esm(*cls.NAMES), stylesheet()
         super().__init_subclass__(**kwargs)
 
     def __init__(
         self,
-        run=None,  # a Run of this kernel (anything with .folder and .subscribe), or None: events come by calling the widget
+        run=None,  # a Run of this kernel (.folder and .subscribe), or None: events come by calling the widget
         *,
-        history: "History | None" = None,  # kept by somebody else, who also calls `update`; None: kept here
-        folder: "str | Path | None" = None,  # of the run, where what belongs to it is kept (names of clusters, say); None: the run's own
+        history: "History | None" = None,  # shared: its owner also calls `handle`; None: the widget keeps one
+        folder: "str | Path | None" = None,  # of the run, where names of clusters are; None: that of `run`
         lang: str = "en",  # "en" or "zh"
         **traits,
     ):
         check_in("lang", lang, LANGUAGES)
-        self._lock, self._handles, self._viewed, self._settled, self._told = threading.RLock(), [], False, False, 0.0
+        self._lock, self._handles, self._described_at = threading.RLock(), [], 0.0
+        self._viewed, self._settled = False, False
         folder = folder if folder is not None else getattr(run, "folder", None)
         self.run, self.folder = run, None if folder is None else Path(folder)
         self._ended, self._settling = False, threading.Lock()
@@ -126,10 +119,10 @@ class LiveWidget(anywidget.AnyWidget):
     @classmethod
     def attach(
         cls,
-        folder: "str | Path",  # of a run: finished, going on in any process, or about to begin
+        folder: "str | Path",  # of a run: finished, running in any process, or about to begin
         **kwargs,  # as for the class
     ) -> "LiveWidget":
-        "A widget fed by a run's folder, from the first event on."
+        "A widget that follows a run's folder from the first event on."
         if Path(folder).is_file():
             raise ValueError(
                 f"folder must be the folder of a run, got the file {str(folder)!r}; give {str(Path(folder).parent)!r}"
@@ -139,84 +132,83 @@ class LiveWidget(anywidget.AnyWidget):
         return widget
 
     def listen(self, run) -> None:
-        "Get the events of a run of this kernel: all of them if it has a folder, else those from now on."
+        "Receive the events of a run of this kernel: all of them if it has a folder, else those from now on."
         if run.folder is not None:
             self.follow(run.folder)
         else:
             run.subscribe(self)
 
     def follow(self, folder: "str | Path") -> None:
-        "Get all events of a run's folder."
-        self.follower = Follower(folder, [self], self.lost)
+        "Receive all events of a run's folder."
+        self.follower = Follower(folder, [self], self.follow_failed)
 
-    def lost(self, error: Exception) -> None:
-        "The folder cannot be read any further: the summary says so."
-        self.summary = self.say("unreadable", error=error)
+    def follow_failed(self, error: Exception) -> None:
+        "Say in the summary that the folder can no longer be read."
+        self.summary = self.text("unreadable", error=error)
 
-    # ---- what subclasses fill in
+    # ---- what subclasses define
     def prepare(self) -> None:
-        "What must exist before the first event; the history, the run and the folder are there."
+        "Set up what must exist before the first event; history, run and folder are known."
 
     def update(self, event: Event) -> None:
-        "What an event changes; the history already holds it."
+        "React to an event; the history already holds it."
 
     def backlog(self) -> "Iterable[tuple[dict, list[bytes]]]":
-        "Messages that bring a new view up to date: (content with its kind, buffers)."
+        "The messages that bring a new view up to date: (content with its kind, buffers)."
         return ()
 
     def figure(self) -> Picture:
-        "The same as a printed picture."
+        "The view as a picture for print."
         raise NotImplementedError(f"{type(self).__name__} has no printed picture")
 
     def describe(self) -> str:
-        "The summary: what is seen, in words and figures, in the language of the widget."
-        return self.say("nothing")
+        "The summary: what the view shows, in words and numbers, in the widget's language."
+        return self.text("nothing")
 
     def on_message(self, content: dict, buffers: list) -> None:
-        "What a message from the browser asks for."
+        "Answer a message from the browser."
 
     # ---- what they can use
-    def say(self, key: str, **values) -> str:
+    def text(self, key: str, **values) -> str:
         "A text in the widget's language, with {name} filled in."
-        pair = self.WORDS.get(key) or COMMON_WORDS[key]
-        return pair[LANGUAGES.index(self.lang)].format(**values)
+        return self._texts(self.lang)[key].format(**values)
 
-    def tell(self, kind: str, buffers: "Sequence[bytes]" = (), **content) -> None:
+    def post(self, kind: str, buffers: "Sequence[bytes]" = (), **content) -> None:
         "Send a message to all views, if there are any."
         if self._viewed:
             self.send({"kind": kind, **content}, buffers=list(buffers))
 
     # ---- how it works
     def __call__(self, event: Event) -> None:
-        "Take in one event; the widget is an observer."
+        "Receive one event: the widget is an observer."
         if self._ended:
             return
         with self._lock:
             if self._owns_history:
                 self.history(event)
-            self.take(event)
+            self.handle(event)
         if isinstance(event, RunStarted):
             self._settled = False
         if isinstance(event, RunFinished):
             self.settle()
 
-    def take(self, event: Event) -> None:
-        "What an event changes, summary included; the history holds it already."
+    def handle(self, event: Event) -> None:
+        "React to an event and renew the summary; the history already holds it."
         self.update(event)
-        if not isinstance(event, StepDone) or time.monotonic() - self._told > 0.25:  # nobody reads faster
-            self.summary, self._told = self.describe(), time.monotonic()
+        if not isinstance(event, StepDone) or time.monotonic() - self._described_at > 0.25:  # faster than anyone reads
+            self.summary, self._described_at = self.describe(), time.monotonic()
 
     def _texts(self, lang: str) -> "dict[str, str]":
         "All texts in one language."
-        return {key: pair[LANGUAGES.index(lang)] for key, pair in (COMMON_WORDS | self.WORDS).items()}
+        return COMMON_WORDS[lang] | self.WORDS.get(lang, {})
 
     def _change_language(self) -> None:
-        "New texts and a new summary; the views build themselves anew."
+        "New texts and a new summary; the views rebuild themselves."
         self.words = self._texts(self.lang)
         self.summary = self.describe()
 
     def _on_message(self, _, content: dict, buffers: list) -> None:
-        "A view says hello, or asks for something."
+        "Answer a new view with the backlog, and any other message by `on_message`."
         with self._lock:
             if content.get("kind") != "hello":
                 self.on_message(content, buffers)
@@ -225,11 +217,11 @@ class LiveWidget(anywidget.AnyWidget):
             for message, parts in self.backlog():
                 self.send(message, buffers=list(parts))
 
-    # ---- how it is shown, and what is left of it
+    # ---- how it is shown, and what stays in the notebook
     def _ipython_display_(self, **kwargs) -> None:
-        "Show the widget where a picture can take its place later."
+        "Show the widget in an output that a picture can replace later."
         if self._settled:
-            handle = display(self._last(), raw=True, display_id=True)
+            handle = display(self._lasting_bundle(), raw=True, display_id=True)
         else:
             data, metadata = self._repr_mimebundle_()
             handle = display(data, metadata=metadata, raw=True, display_id=True)
@@ -237,44 +229,44 @@ class LiveWidget(anywidget.AnyWidget):
             self._handles.append(handle)
 
     def settle(self) -> None:
-        "Leave a picture and its text in the notebook; called when the run ends, and by hand before a notebook is saved in the middle of one."
+        "Leave a picture and its text in the notebook. A run calls it at its end; call it to save a notebook earlier."
         self._settled = True
         if self._handles:
-            with self._settling:  # who draws last has seen most
-                bundle = self._last()
+            with self._settling:  # the last to draw has the latest state
+                bundle = self._lasting_bundle()
                 for handle in self._handles:
                     handle.update(bundle, raw=True)
 
-    def lasting(
+    def lasting_html(
         self,
         **options,  # of Picture.html
     ) -> str:
-        "The picture and its words as HTML."
+        "The picture and its summary as HTML."
         try:
             return self.figure().html(caption=self.summary, **options)
         except Exception:  # the end of a run must not fail over a picture
             logger.exception("the last picture of %s could not be drawn", type(self).__name__)
             return f"<p>{html.escape(self.summary)}</p>"
 
-    def _last(self) -> dict:
-        "The lasting form: the picture, and before it an empty place in which the widget goes on while the kernel lives."
+    def _lasting_bundle(self) -> dict:
+        "The picture, preceded by an empty element in which the live widget continues while the kernel runs."
         place = f'<div class="dcacn-place" data-dcacn="{self.key}"></div>'
-        return {"text/html": f'{place}<div class="dcacn-last">{self.lasting()}</div>', "text/plain": self.summary}
+        return {"text/html": f'{place}<div class="dcacn-last">{self.lasting_html()}</div>', "text/plain": self.summary}
 
     def save_figure(
         self,
         path: "str | Path",  # ends in .png, .svg or .pdf
     ) -> Path:
-        "Write the printed picture, ready for a paper."
+        "Write the picture to a file, ready for a paper."
         with self._lock:
             return self.figure().save(path)
 
     def wait(self, timeout: "float | None" = 60) -> bool:
-        "Wait until all that a finished run has told is in the picture (at most `timeout` seconds); whether that is so."
+        "Wait until all events of a finished run have arrived (at most `timeout` seconds). True if they have."
         return self.follower is None or self.follower.wait(timeout) and self.follower.error is None
 
     def close(self) -> None:
-        "End the widget: nothing is followed any more, and its views disappear."
+        "Close the widget: it stops following the run, and its views disappear."
         self._ended = True
         if self.follower is not None:
             self.follower.close()

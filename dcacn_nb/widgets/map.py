@@ -1,4 +1,4 @@
-"""The paper's Figure 4, alive: the features of the same images in two dimensions, snapshot after snapshot, to scrub, to play and to select from."""
+"""The paper's Figure 4, live: the features of the same images in two dimensions, snapshot after snapshot."""
 
 import logging
 import math
@@ -11,11 +11,12 @@ import traitlets
 
 from dcacn_nb.core.checks import check_in, check_int
 from dcacn_nb.core.events import Event, RunStarted, SnapshotTaken
-from dcacn_nb.report.figures import scatter_clusters
+from dcacn_nb.report.figures.map import scatter_clusters
 from dcacn_nb.report.picture import Picture, empty_picture
 from dcacn_nb.report.record import cluster_names, nearest_snapshots
-from dcacn_nb.widgets.live import LiveWidget, sprite_sheet
-from dcacn_nb.widgets.projector import Film, Frame, Projector, next_map, quantised, unit_map
+from dcacn_nb.widgets.live import LiveWidget, sprite_sheet, widget_words
+from dcacn_nb.widgets.map_film import Film, MapFrame
+from dcacn_nb.widgets.projector import Projector, next_map, quantised, unit_map
 
 logger = logging.getLogger(__name__)
 METHODS = {"tsne": "t-SNE", "pca": "PCA"}
@@ -40,89 +41,33 @@ def _whole_labels(labels: "Sequence[int] | np.ndarray | None") -> "np.ndarray | 
         or (array.size and not (array.min() >= 0 and array.max() < UNKNOWN))
     ):
         raise ValueError(
-            f"labels must be one whole number from 0 to {UNKNOWN - 1} for each image of the set, got {array.dtype} of shape {array.shape}"
+            f"labels must be one whole number from 0 to {UNKNOWN - 1} for each image of the set, "
+            f"got {array.dtype} of shape {array.shape}"
         )
     return array.astype(np.uint16)
 
 
 class MapViewer(LiveWidget):
-    "t-SNE or PCA of the same images at every snapshot, in which points move and do not jump (the paper's Figure 4)."
+    "t-SNE or PCA of the same images at every snapshot; points move and do not jump (the paper's Figure 4)."
 
     NAMES = ("map",)
-    WORDS = {
-        "title": ("Embedding", "特征嵌入"),
-        "map": ("map of images", "图像分布图"),
-        "map_label": (
-            "Map of images. Arrow keys go from image to image, Enter selects one. Shift and arrow keys draw a rectangle, Enter selects what is in it. Plus, minus and 0 zoom, Escape clears.",
-            "图像分布图。方向键在图像间移动，回车键选中。Shift 加方向键画出矩形，回车键选中其中的图像。加号、减号和 0 缩放，Esc 清除。",
-        ),
-        "method": ("map", "方法"),
-        "tsne": ("t-SNE", "t-SNE"),
-        "pca": ("PCA", "主成分分析（PCA）"),
-        "snapshot": ("snapshot", "快照"),
-        "place": ("epoch {epoch} ({i} of {n})", "第 {epoch} 轮（{i}/{n}）"),
-        "explained": ("{share}% of the variance", "方差占比 {share}%"),
-        "color_by": ("colour by", "着色依据"),
-        "by_cluster": ("cluster", "簇"),
-        "by_last": ("last cluster", "最终的簇"),
-        "by_class": ("class", "类别"),
-        "by_confidence": ("confidence", "置信度"),
-        "drag": ("drag to", "拖动"),
-        "drag_area": ("select a rectangle", "矩形选择"),
-        "drag_lasso": ("select with a lasso", "套索选择"),
-        "drag_move": ("move the map", "移动视图"),
-        "zoom_in": ("Zoom in", "放大"),
-        "zoom_out": ("Zoom out", "缩小"),
-        "legend": ("Highlight groups", "突出显示"),
-        "select": ("select cluster", "选择簇"),
-        "select_none": ("none", "无"),
-        "clear": ("Clear selection", "清除选择"),
-        "select_hint": ("Drag over the map to see the images of an area.", "在图上拖动即可查看该区域的图像。"),
-        "selected_n": ("{n} images selected", "已选 {n} 张图像"),
-        "selected_1": ("1 image selected", "已选 1 张图像"),
-        "first_n": ("the first {n} are shown", "仅显示前 {n} 张"),
-        "no_image": ("no image in the log", "日志中没有图像"),
-        "waiting_snapshot": ("Waiting for the first snapshot.", "等待第一个快照。"),
-        "first_map": ("The first map ({method}) is being made.", "正在生成第一张图（{method}）。"),
-        "making": (
-            "{method} of epoch {epoch} is being made; {waiting} to do.",
-            "正在计算第 {epoch} 轮的 {method}；待完成 {waiting} 个。",
-        ),
-        "dropped": (
-            "{n} snapshots have no map: they came faster than maps can be made.",
-            "有 {n} 个快照没有图：快照的产生快于计算。",
-        ),
-        "no_map": ("Epoch {epoch} has no map: {why}", "第 {epoch} 轮没有图：{why}"),
-        "no_helper": ("t-SNE does not work here: {why}", "t-SNE 无法在此运行：{why}"),
-        "show_pca": ("Show PCA", "显示 PCA"),
-        "described": (
-            "{method} of {n} images at epoch {epoch} (snapshot {i} of {count}), coloured by {what}",
-            "第 {epoch} 轮（第 {i}/{count} 个快照）时 {n} 张图像的 {method}，按 {what} 着色",
-        ),
-        "n_clusters": ("{n} clusters", "{n} 个簇"),
-        "n_classes": ("{n} classes", "{n} 个类别"),
-        "mean_confidence": ("confidence (mean {mean:.2f})", "置信度（平均 {mean:.2f}）"),
-        "and": ("; ", "；"),
-        "stop": (".", "。"),
-    }
+    WORDS = widget_words("map")
     method = traitlets.Enum(tuple(METHODS), "tsne").tag(sync=True)
     color_by = traitlets.Enum(COLOR_BY, "cluster").tag(sync=True)
-    selection = traitlets.List(traitlets.Int()).tag(
-        sync=True
-    )  # dataset indices of the images selected, here or in the browser
+    selection = traitlets.List(traitlets.Int()).tag(sync=True)  # indices in the data set, set here or in the browser
 
     def __init__(
         self,
         run=None,  # a run of this kernel, or None: events come by calling the widget
         *,
-        method: str = "tsne",  # map shown first; "pca": t-SNE is made only from when somebody asks for it
+        method: str = "tsne",  # map shown first; "pca": no t-SNE until someone chooses it
         every: int = 1,  # t-SNE of every n-th snapshot only
-        max_points: int = 10_000,  # images shown at most, evenly spread over the snapshot's
-        tsne_points: int = 1000,  # of these, images in a t-SNE at most: its time grows with them
-        labels: "Sequence[int] | None" = None,  # class of each image of the set, for colouring alone
+        max_points: int = 10_000,  # images shown at most, evenly spaced among the snapshot's
+        tsne_points: int = 1000,  # of these, images in a t-SNE at most; its time grows with them
+        labels: "Sequence[int] | None" = None,  # class of each image of the set, only for colouring
         class_names: "Sequence[str]" = (),  # their names
         color_by: str = "cluster",  # "cluster", "last" (cluster at the newest snapshot), "class" or "confidence"
-        frames: int = 200,  # maps kept of each kind, evenly spread over the run
+        frames: int = 200,  # maps kept of each method, evenly spaced over the run
         **kwargs,  # history, folder, lang: as for every widget
     ):
         self.projector, self._thread, self._closed, self._failures = Projector(), None, False, 0
@@ -144,14 +89,14 @@ class MapViewer(LiveWidget):
         super().__init__(run, method=method, color_by=color_by, **kwargs)
 
     def prepare(self) -> None:
-        "Take what a history knows already, if it is somebody else's; hear of choices."
+        "Use what a shared history already holds; observe the choices."
         self.observe(lambda change: self._choose_method(), "method")
         self.observe(lambda change: setattr(self, "summary", self.describe()), ["color_by", "selection"])
         for event in self.history.snapshots:
             self.update(event)
 
     def _begin(self, indices: np.ndarray) -> None:
-        "A new film, of these images."
+        "Start a new film, of these images."
         self.indices = indices[:: max(1, math.ceil(len(indices) / self.max_points))]
         self._all, self._stride = indices, max(1, math.ceil(len(self.indices) / self.tsne_points))
         self.film = Film(self._methods, self._every, self._limit)
@@ -160,7 +105,7 @@ class MapViewer(LiveWidget):
 
     # ---- events
     def update(self, event: Event) -> None:
-        "A snapshot waits for its maps; a run that begins anew empties the view."
+        "A snapshot waits for its maps; a new run empties the view."
         if isinstance(event, RunStarted):
             self._begin(np.zeros(0, np.int64))
             self._restart()
@@ -171,21 +116,21 @@ class MapViewer(LiveWidget):
             self._restart()
         if "images" in event.arrays:
             self._pictures = event.indices, event.arrays["images"]
-        if self.film.count and event.epoch <= self.film.frames.last.epoch:  # told before
+        if self.film.count and event.epoch <= self.film.frames.last.epoch:  # received before
             return
         step = max(1, math.ceil(len(self._all) / self.max_points))
         self.film.add(event.epoch, event.arrays["h"][::step], event.arrays["p"][::step])
         self._wake()
-        self._tell_state()
+        self._post_state()
 
     def _restart(self) -> None:
-        "Tell the views to forget."
+        "Make all views forget what they show."
         self.selection = []
         kind, content, buffers = self._start()
-        self.tell(kind, buffers, **content)
+        self.post(kind, buffers, **content)
 
     def _wake(self) -> None:
-        "There is something to do for the thread that has maps made."
+        "Wake the thread that makes maps."
         self._idle.clear()
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name="dcacn-maps", daemon=True)
@@ -194,64 +139,62 @@ class MapViewer(LiveWidget):
 
     # ---- maps
     def _work(self) -> None:
-        "What the thread does: make maps while there are any to make, then rest."
+        "The thread's work: make maps while any are missing, then wait."
         while not self._closed:
             self._news.wait()
             self._news.clear()
-            while (job := self._job()) is not None:
+            while (job := self._next_job()) is not None:
                 self._make(*job)
-            self._tell_state()
-            if self.history.end is not None:  # no more snapshots: a quarter of a gigabyte need not wait for them
+            self._post_state()
+            if self.history.end is not None:  # no more snapshots: free the helper's 250 MB
                 self.projector.rest()
-            if (
-                self._settled and not self._closed
-            ):  # the run is over, and its picture in the notebook lacked the last maps
+            if self._settled and not self._closed:  # the picture in the notebook lacks the last maps
                 self.settle()
             with self._lock:
                 if not self._news.is_set():
                     self._idle.set()
 
-    def _job(self) -> "tuple[Film, Frame, np.ndarray, np.ndarray, list[str]] | None":
-        "What to make next: maps by these methods, of these features and assignments."
+    def _next_job(self) -> "tuple[Film, MapFrame, np.ndarray, np.ndarray, list[str]] | None":
+        "The maps to make next: film, frame, its features and assignments, and the methods."
         with self._lock:
-            frame = None if self._closed else self.film.job()
+            frame = None if self._closed else self.film.next_frame()
             if frame is None:
                 self._making = None
                 return None
-            return self.film, frame, frame.h, frame.p, self.film.lacks(frame)
+            return self.film, frame, frame.h, frame.p, self.film.missing(frame)
 
-    def _make(self, film: Film, frame: Frame, h: np.ndarray, p: np.ndarray, methods: "list[str]") -> None:
-        "Make the maps of a frame, and show them."
+    def _make(self, film: Film, frame: MapFrame, h: np.ndarray, p: np.ndarray, methods: "list[str]") -> None:
+        "Make the maps of a frame, and show each."
         self._gather(film)
-        frame.look(p)
+        frame.assign(p)
         for method in methods:
             with self._lock:
-                start, steps = film.start(frame, method)
+                start, steps = film.start_of(frame, method)
                 self._making = {"method": METHODS[method], "epoch": frame.epoch}
-            self._tell_state()
+            self._post_state()
             points, explained = self._map(
                 film, frame, method, h[:: self._stride if method == "tsne" else 1], start, steps
             )
             with self._lock:
                 if self._closed or film is not self.film:
                     return
-                film.place(frame, method, points, explained)
+                film.add_map(frame, method, points, explained)
                 if points is not None:
                     message, buffers = self._message(frame, method)
-                    self.tell(buffers=buffers, **message)
+                    self.post(buffers=buffers, **message)
                 self.summary = self.describe()
 
     def _map(self, film, frame, method, h, start, steps) -> "tuple[np.ndarray | None, float | None]":
-        "One map; None if there is none, with the reason put down for the views."
+        "One map; None if there is none, with the reason in `_problem`."
         try:
             return self.projector.map(method, np.ascontiguousarray(h), start, steps)
-        except ValueError as error:  # features that are not finite, say
+        except ValueError as error:  # for example features that are not finite
             self._problem = "no_map", {"epoch": frame.epoch, "why": str(error)}
         except RuntimeError as error:
             self._failures += 1
-            if method == "pca" and not self._closed:  # a plane is soon found, here as well
+            if method == "pca" and not self._closed:  # PCA is quick enough here
                 return next_map(method, h, start)
-            if self._failures < 2 and not self._closed:  # the helper may have been killed by mistake
+            if self._failures < 2 and not self._closed:  # the helper may have been killed from outside
                 return self._map(film, frame, method, h, start, steps)
             if not self._closed:
                 logger.warning("no t-SNE: %s", error)
@@ -259,7 +202,7 @@ class MapViewer(LiveWidget):
         return None, None
 
     def _gather(self, film: Film) -> None:
-        "Names of clusters, and the sheet of images: not in the training thread."
+        "Read the names of clusters and make the sheet of images, outside the training thread."
         self._names = cluster_names(self.folder) if self.folder is not None else {}
         if self._sheet is not None or self._pictures is None:
             return
@@ -272,11 +215,11 @@ class MapViewer(LiveWidget):
         with self._lock:
             if film is self.film:
                 self._sheet = sheet
-                self.tell("sheet", buffers=[sheet[0]], **sheet[1])
+                self.post("sheet", buffers=[sheet[0]], **sheet[1])
 
     # ---- messages
     def _start(self) -> "tuple[str, dict, list[bytes]]":
-        "What a view must know of the sample."
+        "The sample: indices, strides, classes."
         labels = [] if self.labels is None else [self._classes().astype("<u2").tobytes()]
         return (
             "start",
@@ -284,8 +227,8 @@ class MapViewer(LiveWidget):
             [self.indices.astype("<i4").tobytes(), *labels],
         )
 
-    def _message(self, frame: Frame, method: str) -> "tuple[dict, list[bytes]]":
-        "A map for the browser, and which of its kind to keep."
+    def _message(self, frame: MapFrame, method: str) -> "tuple[dict, list[bytes]]":
+        "A map for the browser, and which maps of its method to keep."
         points, scale = quantised(frame.maps[method])
         confidence = np.round(255 * frame.confidence).astype(np.uint8)
         return {
@@ -295,12 +238,12 @@ class MapViewer(LiveWidget):
             "method": method,
             "scale": scale,
             "explained": frame.explained if method == "pca" else None,
-            "keep": [other.number for other in self.film.shown(method)],
+            "keep": [other.number for other in self.film.mapped(method)],
         }, [points, frame.cluster.astype("<u2").tobytes(), confidence.tobytes()]
 
     def _state(self) -> dict:
-        "What is being made, what went wrong, and the names of clusters."
-        problem = "" if self._problem is None else self.say(self._problem[0], **self._problem[1])
+        "What is being computed, what failed, and the names of clusters."
+        problem = "" if self._problem is None else self.text(self._problem[0], **self._problem[1])
         return {
             "waiting": self.film.waiting,
             "making": self._making,
@@ -309,30 +252,30 @@ class MapViewer(LiveWidget):
             "names": {str(k): name for k, name in self._names.items()},
         }
 
-    def _tell_state(self) -> None:
-        "Send the state of things."
+    def _post_state(self) -> None:
+        "Send that state."
         with self._lock:
-            self.tell("state", **self._state())
+            self.post("state", **self._state())
 
     def backlog(self) -> "Iterable[tuple[dict, list[bytes]]]":
-        "The run so far: what is shown of it, its pictures and its maps."
+        "The sample, its pictures, the state and all maps."
         kind, content, buffers = self._start()
         yield {"kind": kind, **content}, buffers
         if self._sheet is not None:
             yield {"kind": "sheet", **self._sheet[1]}, [self._sheet[0]]
         yield {"kind": "state", **self._state()}, []
         for method in METHODS:
-            for frame in self.film.shown(method):
+            for frame in self.film.mapped(method):
                 yield self._message(frame, method)
 
-    # ---- what one may ask of it
+    # ---- selection, words and print
     @property
     def selected(self) -> np.ndarray:
-        "(n,) int64 indices, in the data set, of the images that are selected."
+        "(n,) int64 indices in the data set of the selected images."
         return np.array(self.selection, np.int64)
 
     def _choose_method(self) -> None:
-        "t-SNE that was not made so far is made from now on, the newest snapshot first."
+        "Make t-SNE from now on if it was not made so far, the newest snapshot first."
         with self._lock:
             if self.method not in self._methods:
                 self._methods = self.film.methods = ("pca", "tsne")
@@ -341,11 +284,13 @@ class MapViewer(LiveWidget):
             self.summary = self.describe()
 
     def describe(self) -> str:
-        "Which map of how many images, and what its colours mean."
-        shown = self.film.shown(self.method)
+        "Which map, of how many images, and what its colours mean."
+        shown = self.film.mapped(self.method)
         if not shown:
             return (
-                self.say("first_map", method=METHODS[self.method]) if self.film.count else self.say("waiting_snapshot")
+                self.text("first_map", method=METHODS[self.method])
+                if self.film.count
+                else self.text("waiting_snapshot")
             )
         frame, rows = shown[-1], self._rows()
         what = {
@@ -353,20 +298,20 @@ class MapViewer(LiveWidget):
             "confidence": ("mean_confidence", {"mean": float(frame.confidence[rows].mean())}),
             "class": ("n_classes", {"n": len(np.unique(self._classes()[rows]))}),
         }["cluster" if self.color_by == "last" else self.color_by]
-        text = self.say(
+        text = self.text(
             "described",
             method=METHODS[self.method],
             n=len(frame.maps[self.method]),
             epoch=frame.epoch,
             i=frame.number + 1,
             count=self.film.count,
-            what=self.say(what[0], **what[1]),
+            what=self.text(what[0], **what[1]),
         )
         chosen = len(self.selection)
         return (
             text
-            + (self.say("and") + self.say("selected_1" if chosen == 1 else "selected_n", n=chosen) if chosen else "")
-            + self.say("stop")
+            + (self.text("and") + self.text("selected_1" if chosen == 1 else "selected_n", n=chosen) if chosen else "")
+            + self.text("stop")
         )
 
     def _classes(self) -> np.ndarray:
@@ -379,9 +324,9 @@ class MapViewer(LiveWidget):
         return slice(None, None, self._stride if self.method == "tsne" else 1)
 
     def figure(self) -> Picture:
-        "Up to four of the maps there are, the first and the last among them; colour and marker: the cluster at the last one, or the class."
+        "Up to four maps, the first and last among them; colour and marker: the cluster at the last one, or the class."
         with self._lock:
-            shown = self.film.shown(self.method)
+            shown = self.film.mapped(self.method)
             frames = [shown[i] for i in sorted(nearest_snapshots([frame.epoch for frame in shown], None))]
         if not frames:
             return empty_picture(self.describe(), self.describe())
@@ -395,19 +340,19 @@ class MapViewer(LiveWidget):
         for i, (frame, points) in enumerate(zip(frames, maps)):
             axis = figure.add_subplot(1, len(frames), i + 1, xlim=(-limit, limit), ylim=(-limit, limit))
             scatter_clusters(axis, points, groups[self._rows()], names if i == len(frames) - 1 else None)
-            axis.set_title(self.say("epoch_n", epoch=frame.epoch), fontsize=9)
+            axis.set_title(self.text("epoch_n", epoch=frame.epoch), fontsize=9)
         if (legend := figure.axes[-1].get_legend()) is not None:
-            legend.set_title(self.say("class" if by_class else "cluster"))
+            legend.set_title(self.text("class" if by_class else "cluster"))
         figure.alt = self.describe()
         return figure
 
     def wait(self, timeout: "float | None" = 60) -> bool:
-        "Wait until all that a finished run has told is in the picture, its maps too (at most `timeout` seconds); whether that is so."
+        "Wait until all events of a finished run have arrived and are mapped (at most `timeout` seconds). True if so."
         end = None if timeout is None else time.monotonic() + timeout
         return super().wait(timeout) and self._idle.wait(None if end is None else max(0.0, end - time.monotonic()))
 
     def close(self) -> None:
-        "End the widget and its helper process."
+        "Close the widget and its helper process."
         self._closed = True
         self._news.set()
         self.projector.close()

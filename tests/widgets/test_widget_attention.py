@@ -1,7 +1,6 @@
 "The attention viewer without a browser: bytes and their error, thinning, messages, words, two runs."
 
 import re
-import string
 import time
 
 import matplotlib
@@ -9,21 +8,12 @@ import numpy as np
 import pytest
 
 from dcacn_nb.core.events import EpochDone, RunFinished, RunStarted, SnapshotTaken
-from dcacn_nb.report.figures import plot_attention
-from dcacn_nb.runs.log import RunLog
-from dcacn_nb.widgets.attention import (
-    BUDGET,
-    KINDS,
-    WORDS,
-    AttentionViewer,
-    Maps,
-    colour_table,
-    frame_of,
-    quantise,
-    restore,
-)
+from dcacn_nb.report.figures.attention import plot_attention
+from dcacn_nb.runs.log import RunLog, read_events
+from dcacn_nb.widgets.attention import AttentionViewer, colour_table
+from dcacn_nb.widgets.attention_maps import BUDGET, KINDS, RunMaps, encode_maps, quantise, restore
 from dcacn_nb.widgets.feed import History
-from dcacn_nb.widgets.live import COMMON_WORDS, STATIC
+from dcacn_nb.widgets.live import STATIC
 
 BLOCKS = [("layer1.0", 8, 6), ("layer1.1", 8, 6), ("layer2.0", 4, 12)]
 
@@ -80,7 +70,7 @@ class Browser:
         "One value, from the bytes alone."
         content, (codes, lows, highs) = self.runs[side]["frames"][number]
         begin = 0
-        for part, (found, name, height, width) in enumerate(content["parts"]):
+        for part, (found, name, height, width) in enumerate(content["parts"]):  # noqa: B007 - used below
             if (found, name) == (kind, block):
                 break
             begin += height * width
@@ -126,10 +116,50 @@ def test_an_even_map_comes_back_as_it_is():
     assert (restore(codes, lows[:, 0], highs[:, 0]) == np.float32(0.3)).all()
 
 
+def test_the_smallest_case_by_hand():
+    "Two images with a map of three cells and one of two; 0.2001 is nearer to step 0 than to step 1."
+    small = np.array([[0.0, 0.5, 1.0, 0.3, 0.3], [0.2, 0.2001, 0.3, np.nan, 1.0]], np.float32)
+    codes, lows, _ = quantise(small, [3, 2])
+    assert codes.tolist() == [[0, 128, 255, 0, 0], [0, 0, 255, 0, 0]]
+    assert np.array_equal(lows, np.array([[0, 0.3], [0.2, np.nan]], np.float32), equal_nan=True)
+
+
+def half_steps(quantiser, n=5, lengths=(1, 2, 49, 300), seed=0):
+    "The largest error in half steps of each map, by plain loops: 1 is the bound."
+    draw, worst = np.random.default_rng(seed), 0.0
+    parts = [draw.normal(scale=10.0 ** draw.integers(-3, 4), size=(n, length)) for length in lengths]
+    values = np.concatenate(parts, 1).astype(np.float32)
+    codes, lows, highs = quantiser(values, list(lengths))
+    for i in range(n):
+        start = 0
+        for part, length in enumerate(lengths):
+            row = values[i, start : start + length]
+            a, b = float(min(row)), float(max(row))
+            assert (lows[i, part], highs[i, part]) == (np.float32(a), np.float32(b))
+            for v, code in zip(row, codes[i, start : start + length]):
+                if b > a:
+                    worst = max(worst, abs(float(v) - (a + int(code) * (b - a) / 255)) / ((b - a) / 510))
+            start += length
+    return worst
+
+
+def truncated(values, lengths):
+    "Wrong: cuts the fraction off instead of rounding it."
+    _, lows, highs = quantise(values, lengths)
+    parts = np.split(values, np.cumsum(lengths)[:-1], axis=1)
+    exact = [255 * (p - p.min(1, keepdims=True)) / np.maximum(np.ptp(p, axis=1, keepdims=True), 1e-30) for p in parts]
+    return np.floor(np.concatenate(exact, 1) + 1e-3).astype(np.uint8), lows, highs
+
+
+def test_rounding_is_needed():
+    "Truncated codes stay within a whole step, but not within half of one."
+    assert half_steps(quantise) <= 1.0001 and half_steps(truncated) > 1.9
+
+
 @pytest.mark.parametrize("extra_axis", [False, True])
 def test_frame_gives_back_every_map(extra_axis):
     taken = snapshot(0, extra_axis=extra_axis)
-    frame = frame_of(taken, 7)
+    frame = encode_maps(taken, 7)
     assert (frame.number, frame.epoch, frame.indices, frame.blocks()) == (
         7,
         0,
@@ -137,7 +167,7 @@ def test_frame_gives_back_every_map(extra_axis):
         [name for name, _, _ in BLOCKS],
     )
     for kind, prefix in KINDS.items():
-        for block, side, channels in BLOCKS:
+        for block, _, _ in BLOCKS:
             true, back = taken.arrays[prefix + block], frame.values(kind, block)
             true = true[:, 0] if true.ndim == 4 else true
             assert back.shape == true.shape and np.abs(back - true).max() <= 1.001 * np.ptp(true) / 510
@@ -148,11 +178,11 @@ def test_frame_gives_back_every_map(extra_axis):
 def test_maps_of_unequal_number_are_cut_to_the_common_images():
     taken = snapshot(0)
     taken.arrays["activation.layer1.1"] = taken.arrays["activation.layer1.1"][:3]
-    frame = frame_of(taken, 0)
+    frame = encode_maps(taken, 0)
     assert frame.indices == [0, 1, 2] and np.allclose(
         frame.values("spatial", "layer2.0"), taken.arrays["spatial_attention.layer2.0"][:3], atol=0.002
     )
-    assert frame_of(SnapshotTaken(0, 0, np.arange(3), {"h": np.zeros((3, 2), np.float32)}), 0) is None
+    assert encode_maps(SnapshotTaken(0, 0, np.arange(3), {"h": np.zeros((3, 2), np.float32)}), 0) is None
 
 
 # --- thinning
@@ -168,15 +198,24 @@ def test_thinning_is_bounded_and_the_browser_keeps_the_same_frames():
     assert late.runs[0]["about"]["images"]["indices"] == [0, 1] and late.runs[0]["about"]["images"]["n"] == 2
 
 
+def test_a_long_run_is_thinned_evenly():
+    "Of 1,000 snapshots at most 40 and the newest, at equal distances, the first among them."
+    maps = RunMaps()
+    for epoch in range(1000):
+        maps.add(snapshot(epoch, n=1))
+    epochs = [frame.epoch for frame in maps.frames]
+    assert len(epochs) <= 41 and (epochs[0], epochs[-1]) == (0, 999) and len(set(np.diff(epochs)[:-1].tolist())) == 1
+
+
 def test_large_frames_are_kept_in_smaller_number():
-    maps, taken = Maps(40), snapshot(0, side=512, kinds=("spatial", "activation"))
+    maps, taken = RunMaps(40), snapshot(0, side=512, kinds=("spatial", "activation"))
     size = maps.add(taken).codes.nbytes
     for _ in range(11):
         maps.add(taken)
     assert 12 * size > BUDGET and len(maps.frames) >= 2 and size * (len(maps.frames) - 1) <= BUDGET
 
 
-def test_a_run_that_begins_anew_starts_over():
+def test_a_second_run_starts_over():
     widget = fed(start(), snapshot(0), snapshot(1))
     page = Browser(widget)
     token = page.runs[0]["token"]
@@ -187,6 +226,41 @@ def test_a_run_that_begins_anew_starts_over():
 
 
 # --- messages
+def read_message(content, buffers):
+    "A snapshot's maps from the bytes alone, by plain loops: (kind, block) -> a flat list of values per image."
+    codes, lows, highs = (np.frombuffer(part, kind) for part, kind in zip(buffers, (np.uint8, "<f4", "<f4")))
+    n, parts, found, start = len(content["indices"]), content["parts"], {}, 0
+    total = len(codes) // n
+    for part, (kind, block, height, width) in enumerate(parts):
+        found[kind, block] = []
+        for image in range(n):
+            low, high = lows[image * len(parts) + part], highs[image * len(parts) + part]
+            first = image * total + start
+            values = [low + code * (high - low) / 255 for code in codes[first : first + height * width]]
+            found[kind, block].append(values)
+        start += height * width
+    return found
+
+
+def differs(taken, found):
+    "Whether any value is farther from the snapshot's than half a step of its map."
+    return any(
+        np.abs(np.array(row) - true).max() > 1.001 * np.ptp(true) / 510
+        for (kind, block), rows in found.items()
+        for row, true in zip(rows, taken.arrays[KINDS[kind] + block].reshape(len(rows), -1))
+    )
+
+
+def test_messages_hold_every_value_in_the_order_they_say():
+    "Parts listed in another order than their bytes, and another epoch, are noticed."
+    widget = fed(start(), *map(snapshot, range(3)), RunFinished("completed", 30, 3))
+    sent = [message for message in widget.backlog() if message[0]["kind"] == "frame" and message[0]["side"] == 0]
+    assert [content["epoch"] for content, _ in sent] == [0, 1, 2] and len(read_message(*sent[0])) == 9
+    assert not any(differs(snapshot(epoch), read_message(*message)) for epoch, message in enumerate(sent))
+    shuffled = {**sent[0][0], "parts": sent[0][0]["parts"][::-1]}
+    assert differs(snapshot(0), read_message(shuffled, sent[0][1])) and differs(snapshot(1), read_message(*sent[0]))
+
+
 def test_values_in_the_browser_are_those_of_the_snapshot():
     widget = fed(start(), snapshot(0))
     page = Browser(widget)
@@ -200,14 +274,14 @@ def test_values_in_the_browser_are_those_of_the_snapshot():
             )
 
 
-def test_nothing_is_made_for_nobody():
+def test_no_message_is_made_without_a_view():
     widget = fed(start())
     widget._frame_message = widget._run_message = None  # would raise if called
     widget(snapshot(0))
     assert len(widget.maps.frames) == 1
 
 
-def test_somebody_elses_history():
+def test_a_shared_history():
     history = History()
     for event in (start(), snapshot(0), snapshot(1)):
         history(event)
@@ -216,7 +290,7 @@ def test_somebody_elses_history():
         "Epoch 1, block layer1.1"
     )
     history(snapshot(2))
-    widget.take(snapshot(2))
+    widget.handle(snapshot(2))
     assert widget.maps.frames.last.epoch == 2 and widget.summary.startswith("Epoch 2") and len(history.snapshots) == 3
     assert plot_attention(history.events()).alt == widget.figure().alt
 
@@ -252,8 +326,8 @@ def test_summary_in_figures():
     widget._on_message(widget, {"kind": "look", "block": "layer2.0", "epoch": 1}, [])
     maps, channels = (snapshot(1).arrays[KINDS[kind] + "layer2.0"] for kind in ("spatial", "channel"))
     assert widget.summary == (
-        f"Epoch 1, block layer2.0: spatial attention of 4 images from {maps.min():.2f} to {maps.max():.2f}; 12 channels, "
-        f"the strongest {channels.mean(0).max():.2f} (channel {channels.mean(0).argmax()})."
+        f"Epoch 1, block layer2.0: spatial attention of 4 images from {maps.min():.2f} to {maps.max():.2f}; "
+        f"12 channels, the strongest {channels.mean(0).max():.2f} (channel {channels.mean(0).argmax()})."
     )
     widget.lang = "zh"
     assert widget.summary.startswith("第 1 轮，模块 layer2.0：4 幅图像的空间注意力为") and not re.search(
@@ -275,28 +349,24 @@ def test_summary_in_figures():
         ([start("channel"), snapshot(0, kinds=("activation", "channel"))], "activation strength of 4 images"),
     ],
 )
-def test_what_is_missing_is_said(events, text):
+def test_the_summary_says_what_is_missing(events, text):
     widget = fed(*events)
     assert text in widget.summary and ("has no attention " in widget.summary) == ("has no attention " in text)
     assert Browser(widget).runs[0]["about"]["note"] == widget._note(widget.maps)
 
 
-def test_both_languages_and_the_browser_use_the_same_words():
-    fields = lambda text: {name for _, name, _, _ in string.Formatter().parse(text) if name}
-    assert {key for key, pair in WORDS.items() if len(pair) != 2 or fields(pair[0]) != fields(pair[1])} == set()
+def test_no_text_becomes_markup_in_the_browser():
     script = (STATIC / "attention.js").read_text(encoding="utf-8")
-    used = set(re.findall(r'\bt\("(\w+)"', script))
-    assert len(used) > 25 and used <= set(WORDS | COMMON_WORDS)
     assert "innerHTML" not in script and "outerHTML" not in script and "insertAdjacent" not in script
 
 
 def test_first_block_still_tells_places_apart():
-    coarse = Maps()
+    coarse = RunMaps()
     coarse.add(snapshot(0, side=4))  # no map of six cells a side
-    fine, mixed = Maps(), Maps()
+    fine, mixed = RunMaps(), RunMaps()
     fine.add(snapshot(0, side=16))
     mixed.add(snapshot(0))
-    assert (coarse.first_block(), mixed.first_block(), fine.first_block(), Maps().first_block()) == (
+    assert (coarse.first_block(), mixed.first_block(), fine.first_block(), RunMaps().first_block()) == (
         "layer1.0",
         "layer1.1",
         "layer2.0",
@@ -311,6 +381,19 @@ def test_colours_are_matplotlibs_and_rise_in_lightness():
     assert (np.diff(grey[::4]) > 0).all() and AttentionViewer().colours == table.tobytes()
 
 
+def lightness(name):
+    "Lightness L* (CIE 1976) of the 256 colours, 0 to 100: 116 Y^(1/3) - 16 in linear light."
+    rgb = np.frombuffer(colour_table(name), np.uint8).reshape(256, 3) / 255
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    return 116 * np.cbrt(linear @ [0.2126, 0.7152, 0.0722]) - 16
+
+
+def test_viridis_can_be_read_without_colour_and_jet_cannot():
+    "Lightness rises evenly; that of the rainbow map goes up and down."
+    assert np.diff(lightness("viridis")).min() > -0.15 and np.diff(lightness("viridis")[::8]).min() > 1
+    assert np.diff(lightness("jet")).min() < -0.5
+
+
 # --- two runs
 class Stub:
     "A run of this kernel that keeps no folder."
@@ -318,7 +401,7 @@ class Stub:
     folder = None
 
     def subscribe(self, observer):
-        self.tell = observer
+        self.send = observer
 
 
 def test_two_runs_side_by_side():
@@ -326,7 +409,7 @@ def test_two_runs_side_by_side():
     widget = fed(start(), snapshot(0), snapshot(4), snapshot(8), without=other)
     page = Browser(widget)
     for event in (start(False), *(snapshot(epoch, kinds=("activation",), seed=1) for epoch in (0, 5))):
-        other.tell(event)
+        other.send(event)
     assert (
         page.epochs(1) == [0, 5]
         and page.runs[1]["about"]["attention"] is False
@@ -372,6 +455,7 @@ def test_close_ends_the_following_of_both_runs(tmp_path):
         (ValueError, "limit must be >= 2, got 1", {"limit": 1}),
         (TypeError, "limit must be a whole number", {"limit": "many"}),
         (TypeError, "without must be a run, or the folder of one, got 42", {"without": 42}),
+        (ValueError, "lang must be one of", {"lang": "fr"}),
     ],
 )
 def test_bad_arguments(error, text, arguments):
@@ -379,7 +463,7 @@ def test_bad_arguments(error, text, arguments):
         AttentionViewer(**arguments)
 
 
-def test_a_file_is_no_folder(tmp_path):
+def test_a_file_is_not_a_folder(tmp_path):
     (tmp_path / "events.jsonl").write_text("")
     with pytest.raises(ValueError, match="without must be the folder of a run"):
         AttentionViewer(without=tmp_path / "events.jsonl")
@@ -419,3 +503,58 @@ def test_an_update_is_cheap():
         widget(taken)
         best = min(best, time.perf_counter() - began)
     assert best < 0.01
+
+
+# --- real runs
+def spread(values):
+    "Width of the middle half of the values."
+    low, high = np.percentile(values, [25, 75])
+    return high - low
+
+
+@pytest.fixture(scope="module")
+def pair(run, plain_run):
+    "A real run with attention, and one without beside it."
+    widget = AttentionViewer(run, without=plain_run)
+    assert widget.wait()
+    return widget
+
+
+def test_the_maps_of_a_real_run_are_those_of_its_log(pair, run):
+    "The spread of attention at each epoch, from the bytes and from the log."
+    block = pair.maps.first_block()
+    snapshots = {event.epoch: event for event in read_events(run.folder) if isinstance(event, SnapshotTaken)}
+    assert sorted(snapshots) == [frame.epoch for frame in pair.maps.frames]
+    for frame in pair.maps.frames:
+        for kind in ("spatial", "channel"):
+            true = spread(snapshots[frame.epoch].arrays[KINDS[kind] + block])
+            assert abs(true - spread(frame.values(kind, block))) < 1 / 255  # half a step on either side
+
+
+def test_two_real_runs(pair, run):
+    assert (pair.maps.attention, pair.other.attention) == (True, False)
+    assert "Other run, without CBAM, epoch 3" in pair.summary
+    assert pair.figure().alt == plot_attention(run.folder).alt
+
+
+def test_the_code_for_a_comparison_runs_and_shows_the_pair_in_the_right_order(plain_run, tmp_path):
+    alone = AttentionViewer(plain_run)
+    assert alone.wait() and "has no attention" in alone.summary
+    code = alone.comparison_code().replace("attention=True)", "attention=True, epochs=1)")  # one epoch is enough here
+    code = code.replace("run_dir='", f"run_dir='{tmp_path}/").replace("AttentionViewer(", "shown = AttentionViewer(")
+    names = {"run": plain_run, "AttentionViewer": AttentionViewer}
+    exec(code, names)
+    assert names["shown"].wait() and names["shown"].maps.attention is True and names["shown"].other.attention is False
+
+
+def test_a_diverged_run_keeps_its_nan_in_their_maps():
+    "The other images and kinds stay finite, and the summary still comes."
+    broken = snapshot(0)
+    broken.arrays["spatial_attention.layer1.0"][1] = np.nan
+    frame = encode_maps(broken, 0)
+    spatial = frame.values("spatial", "layer1.0")
+    assert np.isnan(spatial[1]).all() and np.isfinite(spatial[[0, 2, 3]]).all()
+    assert np.isfinite(frame.values("activation", "layer1.0")).all()
+    widget = fed(start(), broken)
+    widget._on_message(widget, {"kind": "look", "block": "layer1.0", "epoch": None}, [])
+    assert "spatial attention of 4 images from nan to nan" in widget.summary

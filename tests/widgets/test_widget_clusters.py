@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dcacn_nb.clusters import groups as books
 from dcacn_nb.clusters import assigned as pool
+from dcacn_nb.clusters import groups as books
 from dcacn_nb.core.events import RunFinished, RunStarted, SnapshotTaken
-from dcacn_nb.report.figures import plot_clusters
+from dcacn_nb.report.figures.clusters import plot_clusters
 from dcacn_nb.report.record import cluster_names
-from dcacn_nb.widgets.clusters import WORDS, ClusterBrowser
+from dcacn_nb.widgets.clusters import ClusterBrowser
 
 K = 5
 
@@ -71,16 +71,6 @@ def ends(content, buffers):
         at += a + b
     assert at == len(numbers) == len(buffers[1]) // 8
     return result, numbers
-
-
-def test_every_word_in_both_languages_with_the_same_places():
-    "No text is missing, and a translation fills in what the original does."
-    import re
-
-    for key, pair in WORDS.items():
-        assert len(pair) == 2 and all(pair) and len({frozenset(re.findall(r"{(\w+)}", text)) for text in pair}) == 1, (
-            key
-        )
 
 
 def test_a_snapshot_shows_its_own_images():
@@ -182,7 +172,7 @@ def test_edits_from_a_view_reach_all_views_and_the_file(tmp_path):
         ("apart", {"group": None}, "whole number"),
     ],
 )
-def test_what_cannot_be_done_is_said_and_changes_nothing(kind, content, words, tmp_path):
+def test_invalid_requests_are_answered_and_change_nothing(kind, content, words, tmp_path):
     "Nonsense from a view is answered in words; nothing is written."
     widget, heard = whole_set(folder=tmp_path)
     ask(widget, kind, **content)
@@ -228,7 +218,7 @@ def test_a_damaged_file_is_never_written_over(tmp_path, caplog):
     widget.undo()
     widget.redo()
     assert path.read_text() == '{"names": {"0": "precious' and widget.label(0) == "new"
-    ask(widget, "anew")
+    ask(widget, "start_over")
     assert (tmp_path / "clusters.damaged-1.json").read_text() == '{"names": {"0": "precious' and cluster_names(
         tmp_path
     ) == {0: "new"}
@@ -343,8 +333,8 @@ def test_other_images_make_a_browser_forget_its_pictures():
     assert heard[-1][0]["token"] == heard[-2][0]["token"]
 
 
-def test_words_wait_for_a_pool_that_is_being_put_in_place():
-    "The thread that reads a run's images holds the lock meanwhile; half of a pool must not be described."
+def test_the_summary_waits_for_images_that_are_being_put_in_place():
+    "The thread that reads a run's images holds the lock meanwhile; half of the new state must not be described."
     widget, _ = whole_set()
     words = threading.Thread(target=widget.describe, daemon=True)
     with widget._lock:
@@ -383,7 +373,7 @@ def test_a_diverged_snapshot_is_passed_over():
     assert widget.table().equals(before)
 
 
-def test_history_of_somebody_else(tmp_path):
+def test_a_shared_history(tmp_path):
     "In a dashboard the history comes from outside, with what it knows already."
     from dcacn_nb.widgets.feed import History
 
@@ -391,10 +381,10 @@ def test_history_of_somebody_else(tmp_path):
     for event in (START, snapshot(0), snapshot(1)):
         history(event)
     widget = ClusterBrowser(history=history, folder=tmp_path)
-    assert widget.pool.epoch == 1 and widget.table()["cluster"].tolist() == probabilities(seed=1).argmax(1).tolist()
+    assert widget.assigned.epoch == 1 and widget.table()["cluster"].tolist() == probabilities(seed=1).argmax(1).tolist()
     history(snapshot(2))
-    widget.take(snapshot(2))
-    assert widget.pool.epoch == 2 and "Epoch 2" in widget.summary
+    widget.handle(snapshot(2))
+    assert widget.assigned.epoch == 2 and "Epoch 2" in widget.summary
 
 
 def test_moved_images_stay_when_the_network_changes_its_mind():
@@ -442,7 +432,7 @@ def test_memory_maps_are_not_read_as_a_whole(tmp_path):
             read.extend(rows)
             return mapped[rows]
 
-    widget.pool = type(widget.pool)(**{**vars(widget.pool), "images": Watched()})
+    widget.assigned = type(widget.assigned)(**{**vars(widget.assigned), "images": Watched()})
     widget.merge([0, 1])
     ask(widget, "members", group=0, start=0)
     assert read == []
@@ -508,3 +498,127 @@ def test_chinese():
     assert "簇 0现名为猫" in heard[-1][0]["said"] and "仅保存在内存中" in widget.summary
     widget.lang = "en"
     assert widget.summary.startswith("80 images")
+
+
+# --- a real run
+@pytest.fixture
+def browser(run, run_copy):
+    "All images of a finished run, with a folder that may be changed."
+    widget = ClusterBrowser(images=run.images, probabilities=run.probabilities, folder=run_copy)
+    return widget
+
+
+def test_edits_of_a_real_run_back_and_forth(browser):
+    "A name for the largest cluster, the next two merged, three doubtful images split off; then undo and redo."
+    table = browser.table()
+    sizes = np.bincount(table["group"], minlength=10)
+    largest, *pair = np.argsort(-sizes, kind="stable")[:3].tolist()
+    browser.rename(largest, "big one")
+    whole = browser.merge(pair)
+    doubtful = table[table["group"] == largest].sort_values("confidence")["index"].tolist()[:3]
+    new = browser.split(doubtful, "not sure")
+    browser.undo()
+    assert new not in set(browser.table()["group"])
+    browser.redo()
+    after = browser.table()
+    assert set(after.loc[after["group"] == new, "index"]) == set(doubtful)
+    assert (after["cluster"] == table["cluster"]).all() and (after["group"] == whole).sum() == sizes[pair].sum()
+    names = cluster_names(browser.folder)
+    assert names[largest] == "big one" and names[new] == "not sure"
+
+
+def test_a_second_widget_of_a_real_run_sees_the_edits_and_keeps_them(browser):
+    "It has the folder alone, so it knows the sample; edits made there are read before the next edit here."
+    new = browser.split(browser.table()["index"].tolist()[:3], "not sure")
+    other = ClusterBrowser.attach(browser.folder)
+    assert other.wait() and other.label(new) == "not sure" and len(other.table()) == 120
+    other.rename(new, "from elsewhere")
+    browser.rename(0, "large one")
+    assert browser.label(new) == "from elsewhere" and browser.label(0) == "large one"
+    assert json.loads((browser.folder / "clusters.json").read_text())["names"][str(new)] == "from elsewhere"
+
+
+def test_a_run_of_this_kernel_is_shown_whole_and_exported(run, tmp_path):
+    widget = ClusterBrowser(run)
+    assert widget.wait() and len(widget.table()) == 200
+    back = pd.read_csv(widget.export(tmp_path / "clusters.csv"), keep_default_na=False)
+    assert back["group"].tolist() == widget.table()["group"].tolist() and len(back) == 200
+
+
+def unpacked(message):
+    "Groups with their ends as lists of (index, cluster, second, confidence)."
+    content, (whole, share) = message
+    whole, share = np.frombuffer(whole, "<i4").reshape(-1, 4), np.frombuffer(share, "<f4").reshape(-1, 2)
+    rows, at, result = [(*w[:3].tolist(), s[0].item()) for w, s in zip(whole, share)], 0, {}
+    for group in content["groups"]:
+        a, b = group["ends"]
+        result[group["id"]] = rows[at : at + a], rows[at + a : at + a + b], group
+        at += a + b
+    return result
+
+
+def wrong_ends(message, p, group_of):
+    "Groups whose ends are not as plain sorting has them."
+    wrong = []
+    for k, (first, last, about) in unpacked(message).items():
+        members = sorted((i for i in range(len(p)) if group_of[i] == k), key=lambda i: (-max(p[i]), i))
+        surest = members[:24] if len(members) >= 48 else members[: (len(members) + 1) // 2]
+        doubtful = [i for i in reversed(members) if i not in surest][:24]
+        seconds = all(
+            p[i][second] == sorted(p[i])[-2] and p[i][cluster] == max(p[i]) for i, cluster, second, _ in first + last
+        )
+        mean = np.mean([max(p[i]) for i in members]) if members else None
+        sound = about["size"] == len(members) and (not members or np.isclose(about["confidence"], mean, atol=1e-5))
+        if [one[0] for one in first] != surest or [one[0] for one in last] != doubtful or not (seconds and sound):
+            wrong.append(k)
+    return wrong
+
+
+def turned(message):
+    "Wrong: the doubtful end the other way round."
+    content, (whole, share) = message
+    whole, share, at = (
+        np.frombuffer(whole, "<i4").reshape(-1, 4).copy(),
+        np.frombuffer(share, "<f4").reshape(-1, 2).copy(),
+        0,
+    )
+    for a, b in (group["ends"] for group in content["groups"]):
+        part = slice(at + a, at + a + b)
+        whole[part], share[part], at = whole[part][::-1], share[part][::-1], at + a + b
+    return content, [whole.tobytes(), share.tobytes()]
+
+
+def test_the_ends_of_real_clusters_are_as_plain_sorting_has_them(run, browser):
+    "After an edit, too; doubtful images in the wrong order are noticed."
+    browser.merge([0, 1])
+    p, groups = run.probabilities.numpy().tolist(), browser.table()["group"].tolist()
+    assert wrong_ends(browser._state(), p, groups) == []
+    several = [k for k, (_, last, _) in unpacked(browser._state()).items() if len(last) > 1]
+    assert wrong_ends(turned(browser._state()), p, groups) == several and len(several) >= 2
+
+
+def test_memory_is_bounded_over_a_thousand_snapshots():
+    "Of a thousand snapshots the images of the first and the probabilities of the last are kept."
+    widget = ClusterBrowser()
+    widget(START)
+    for epoch in range(1000):
+        widget(snapshot(epoch, n=60))
+    assert widget.assigned.epoch == 999 and len(widget.assigned.indices) == 60 and len(widget.history.snapshots) <= 10
+
+
+def test_a_file_is_not_a_folder(run):
+    with pytest.raises(ValueError, match="folder must be the folder of a run, got the file"):
+        ClusterBrowser.attach(run.folder / "events.jsonl")
+
+
+def test_python_refuses_what_a_view_is_refused():
+    "No clusters yet; a group that does not exist; an image that is not shown; no folder to export to."
+    widget, _ = whole_set()
+    for call, text in (
+        (lambda: ClusterBrowser().rename(0, "cats"), "there are no clusters yet"),
+        (lambda: widget.rename(99, "cats"), "group must be one of"),
+        (lambda: widget.split([100_000]), "1 that are not"),
+        (lambda: ClusterBrowser().export(), "path must be given"),
+    ):
+        with pytest.raises(ValueError, match=text):
+            call()

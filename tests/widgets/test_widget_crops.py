@@ -8,9 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
-from dcacn_nb.core.events import RunStarted, SnapshotTaken
+from dcacn_nb.core.events import RunFinished, RunStarted, SnapshotTaken
 from dcacn_nb.core.seeds import generator
-from dcacn_nb.data.image_set import ImageSet
+from dcacn_nb.data.image_set import ImageSet, load_images
 from dcacn_nb.method.config import build_views, preset
 from dcacn_nb.method.views import (
     Augmentation,
@@ -25,19 +25,10 @@ from dcacn_nb.method.views import (
     multicrop_for,
     tilt,
 )
-from dcacn_nb.widgets.crops import (
-    COLOURS,
-    WORDS,
-    CropViewer,
-    crops_at,
-    effect,
-    knob_groups,
-    knobs_of,
-    replay,
-    step_names,
-    until,
-    with_knobs,
-)
+from dcacn_nb.runs.log import RunLog
+from dcacn_nb.widgets.crops import CropViewer
+from dcacn_nb.widgets.crops_knobs import knob_groups, knobs_of, with_knobs
+from dcacn_nb.widgets.crops_steps import COLOURS, crops_at, effect, replay, step_names, until
 from dcacn_nb.widgets.feed import History
 
 ALL = Augmentation(
@@ -59,6 +50,7 @@ SETTINGS = {
     "default": multicrop_for(32),
     "upright": multicrop_for(32, upright=True),
     "no local": dataclasses.replace(VIEWS, n_local=0),
+    "small": dataclasses.replace(multicrop_for(8, channels=1, upright=True), n_local=3),
 }
 
 
@@ -103,7 +95,7 @@ def pixels(png):
 def test_all_steps_together_are_multicrop_bit_by_bit(name, channels):
     "The replayed draws and steps end in exactly what MultiCrop gives, boxes included."
     image, views = some_images(1, channels), SETTINGS[name]
-    for seed in range(8):
+    for seed in range(12):
         truth = views(image, generator(seed), return_boxes=True)
         kinds = replay(views, *image.shape[2:], generator(seed))
         last = len(step_names(channels)) - 1
@@ -115,9 +107,9 @@ def test_all_steps_together_are_multicrop_bit_by_bit(name, channels):
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_each_step_is_one_operation(channels):
-    "From step to step exactly the named operation with the told amount happens, in each crop's own order: recomputed one crop and one operation at a time."
+    "From step to step the named operation with the named amount happens: recomputed one crop, one operation at a time."
     image = some_images(1, channels)
-    floats, told = image.float() / 255, set()
+    floats, seen = image.float() / 255, set()
     for seed in range(8):
         for drawn in replay(VIEWS, *image.shape[2:], generator(seed)):
             for i in range(len(drawn.boxes)):
@@ -126,11 +118,11 @@ def test_each_step_is_one_operation(channels):
                     if step:
                         key, values = effect(drawn, i, name, channels)
                         crop = by_hand(crop, key, values, drawn)
-                        told.add(key)
+                        seen.add(key)
                     torch.testing.assert_close(
                         until(drawn, floats, step)[i : i + 1], crop.clamp(0, 1), atol=2e-6, rtol=0
                     )
-    assert {key for key in told if key.startswith("did")} == {
+    assert {key for key in seen if key.startswith("did")} == {
         "did_flip",
         "did_tilt",
         "did_blur",
@@ -159,15 +151,16 @@ def by_hand(crop, key, values, drawn):
 def test_a_replay_in_another_order_is_caught():
     "The bit-by-bit comparison can fail: draws made in another order are other draws."
     image = some_images(1)
-    truth = VIEWS(image, generator(0), return_boxes=True)
-    source = generator(0)
-    torch.rand(2, generator=source)  # the mirror images drawn before the boxes, say
-    assert not torch.equal(replay(VIEWS, *image.shape[2:], source)[0].boxes[:, None], truth.global_boxes)
+    for views in SETTINGS.values():
+        for seed in range(5):
+            truth, source = views(image, generator(seed), return_boxes=True), generator(seed)
+            torch.rand(2, generator=source)  # flips drawn before the boxes, for example
+            assert not torch.equal(replay(views, *image.shape[2:], source)[0].boxes[:, None], truth.global_boxes)
 
 
 # --- knobs
 def test_knobs_are_flat_and_lead_back():
-    "Every field of MultiCrop and of both Augmentations is there once; the names lead back to the same settings, and change what they say."
+    "Every field of MultiCrop and both Augmentations appears once; its name changes that field and no other."
     knobs = knobs_of(VIEWS)
     pairs = 3 + 2  # of MultiCrop, and sigma twice
     fields = len(dataclasses.fields(MultiCrop)) - 2 + 2 * len(dataclasses.fields(Augmentation))
@@ -184,7 +177,7 @@ def test_knobs_are_flat_and_lead_back():
     assert [knob["name"] for knob in sliders] == list(knobs) and all(
         knob["low"] <= knobs[knob["name"]] <= knob["high"] for knob in sliders
     )
-    assert all(knob["knob"] in WORDS for knob in sliders)
+    assert all(knob["knob"] in CropViewer().words for knob in sliders)
     wide = with_knobs(VIEWS, {"n_local": 20, "weak.brightness": 3.0})
     assert {k["name"]: k["high"] for g in knob_groups(wide, 32) for k in g["knobs"]}["weak.brightness"] == 3.0
     idle = {k["name"] for g in knob_groups(VIEWS, 8, channels=1) for k in g["knobs"] if k["idle"]}
@@ -201,6 +194,7 @@ def test_knobs_are_flat_and_lead_back():
         ({"local_size": 30}, "local_size must be <= global_size = 24"),
         ({"strong.sigma[0]": 0.5}, "strong.sigma must be ordered"),
         ({"weak.flip": 2}, "weak.flip must be >= 0 and <= 1, got 2"),
+        ({"strong.flip": 1.5}, "strong.flip must be >= 0 and <= 1, got 1.5"),
         ({"weak.flop": 1}, "got 'weak.flop'"),
     ],
 )
@@ -234,7 +228,7 @@ def test_what_reaches_the_browser_is_what_multicrop_gives():
     assert equal(viewer.crops, truth)
 
 
-def test_nothing_is_packed_while_nobody_looks():
+def test_nothing_is_sent_without_a_view():
     "Without a view, nothing is sent; a late view gets the present state, once more if another appears."
     viewer = CropViewer(images=some_images())
     viewer.send = lambda *args, **kwargs: pytest.fail("sent without a view")
@@ -246,7 +240,7 @@ def test_nothing_is_packed_while_nobody_looks():
 
 
 def test_sliders_change_the_views_and_mistakes_change_nothing():
-    "A wish from the browser makes new settings; one that is refused leaves views and crops, shows why, and is mended by a later wish."
+    "Knobs make new settings; an invalid knob leaves views and crops, is explained, and may be fixed by a later knob."
     viewer = CropViewer(images=some_images(), views=VIEWS)
     sent = overhear(viewer)
     viewer._on_message(viewer, {"kind": "show", "knobs": {"n_local": 1, "weak.flip": 1}}, [])
@@ -256,9 +250,9 @@ def test_sliders_change_the_views_and_mistakes_change_nothing():
     )
     good, crops = viewer.views, viewer.crops
     viewer._on_message(viewer, {"kind": "show", "knobs": {"global_scale[1]": 0.4}}, [])
-    told = sent[-1][0]
-    assert viewer.views is good and viewer.crops is crops and "global_scale must be ordered" in told["problem"]
-    assert told["knobs"]["global_scale[1]"] == 0.4  # the slider stays where it was put
+    answer = sent[-1][0]
+    assert viewer.views is good and viewer.crops is crops and "global_scale must be ordered" in answer["problem"]
+    assert answer["knobs"]["global_scale[1]"] == 0.4  # the slider stays where it was put
     viewer._on_message(viewer, {"kind": "show", "image": 1}, [])  # the image may change all the same
     assert (
         sent[-1][0]["image"] == 1
@@ -287,7 +281,7 @@ def test_code_and_sliders_are_one():
 
 
 def test_a_run_brings_views_and_images():
-    "The start of a run brings its settings, its first snapshot the images; knobs that were turned stay; nothing is computed in the thread that trains."
+    "The start brings the settings, the first snapshot the images; turned knobs stay; training computes nothing."
     viewer = CropViewer()
     sent = overhear(viewer)
     assert sent == [({"kind": "empty"}, [])] and viewer.crops is None and viewer.figure().alt.endswith("no images yet.")
@@ -300,7 +294,7 @@ def test_a_run_brings_views_and_images():
     viewer._on_message(viewer, {"kind": "look"}, [])
     assert sent[-1][0]["n_images"] == 5 and equal(viewer.crops, own(images[:1], generator(0), return_boxes=True))
     viewer._on_message(viewer, {"kind": "show", "knobs": {"weak.hue": 0.3}}, [])
-    viewer(started(hue=0.1)[0])  # a run that goes on, with other settings
+    viewer(started(hue=0.1)[0])  # a run that is resumed with other settings
     assert viewer.views.weak.hue == 0.3
     viewer._on_message(viewer, {"kind": "reset"}, [])
     assert viewer.views.weak.hue == 0.1
@@ -326,7 +320,7 @@ def test_a_run_without_views_gets_the_default():
 
 
 def test_defaults_know_upright_sources():
-    "Digits are not mirrored; whoever knows better says so."
+    "Digits are not flipped, unless the caller asks for it."
     digits = ImageSet(some_images(channels=1), protocol={"source": "digits"})
     assert CropViewer(images=digits).views == multicrop_for(30, channels=1, upright=True)
     assert CropViewer(images=digits, upright=False).views == multicrop_for(30, channels=1)
@@ -356,12 +350,12 @@ def test_words_and_picture():
     boxes = viewer.crops.global_boxes[:, 0]
     first, second = (f"{share:.0%}" for share in (boxes[:, 2] * boxes[:, 3] / 600).tolist())
     assert viewer.summary.startswith(
-        f"Image 0 of 0 to 2 (30 × 20 px), seed 0: two global crops of 24 px show {first}, {second} of it; 5 local crops of 12 px show "
+        "Image 0 of 0 to 2 (30 × 20 px), seed 0: "
+        f"two global crops of 24 px show {first}, {second} of it; 5 local crops of 12 px show "
     )
     assert viewer.summary.endswith("Step 9 of 9: + blur: as the network gets them.")
     viewer.lang = "zh"
     assert viewer.summary.startswith("图像 0") and first in viewer.summary and "网络得到的视图" in viewer.summary
-    assert all(len(pair) == 2 and all(pair) for pair in WORDS.values())
     assert "as the network sees them" in viewer.figure().alt
     viewer.show(step=1)
     assert "after step 2 of 9 (flip)" in viewer.figure().alt and "第 2 / 9 步" in viewer.summary
@@ -405,3 +399,31 @@ def test_a_picture_stays_once_it_was_seen():
     child = CropViewer(images=some_images(), history=History())
     child._on_message(child, {"kind": "hello"}, [])
     assert not child._settled
+
+
+def test_a_folder_brings_settings_images_and_the_end(tmp_path):
+    "Attached to the log of a run on digits, in Chinese: its views, its images, and a picture with words."
+    digits = load_images("digits", limit=20)
+    config = preset("default", digits, 10, epochs=1)
+    log = RunLog(tmp_path / "run")
+    log(RunStarted("dcacn", dataclasses.asdict(config), digits.protocol, len(digits), 1, 1))
+    log(snapshot(digits.images[:16]))
+    log(RunFinished("completed", 1, 1))
+    viewer = CropViewer.attach(tmp_path / "run", lang="zh")
+    assert viewer.wait() and viewer.views == build_views(config)
+    viewer.show(image=3)
+    assert viewer.summary.startswith("图像 3") and viewer.figure().alt.startswith("Image 3")
+    assert viewer.views.weak.flip == 0 and viewer.views.weak.rotation > 0  # upright images: tilted, never flipped
+
+
+def test_grey_images_have_three_steps_fewer():
+    assert len(step_names(3)) - len(step_names(1)) == 3 and step_names(1)[-1] == step_names(3)[-1] == "blur"
+
+
+def test_without_images_there_is_nothing_to_set():
+    viewer = CropViewer()
+    assert viewer.summary.startswith("Waiting for images")
+    with pytest.raises(ValueError, match="show needs images"):
+        viewer.show(seed=1)
+    with pytest.raises(ValueError, match="image must be >= 0 and <= 2, got 3"):
+        CropViewer(images=some_images()).show(image=3)

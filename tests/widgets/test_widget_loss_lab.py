@@ -1,25 +1,22 @@
-"The loss lab's Python half: its figures against the losses and finite differences, what a page may send, and what the browser gets."
+"The loss lab without a browser: its values against the losses and finite differences, and what a page may send."
 
 import itertools
 import json
 import math
-import re
 
 import numpy as np
 import pytest
 import torch
 
 from dcacn_nb.method.losses import balance_penalty, cluster_contrast, decoupled_info_nce, info_nce
-from dcacn_nb.widgets.live import COMMON_WORDS, STATIC
-from dcacn_nb.widgets.loss_lab import (
+from dcacn_nb.widgets.loss_lab import LabState, LossLab
+from dcacn_nb.widgets.loss_lab_losses import (
     EXAMPLES,
+    LOGIT_RATE,
     POINTS,
     START,
     START_P,
-    WORDS,
     ClusterLoss,
-    LabState,
-    LossLab,
     assignment_losses,
     descend_assignments,
     descend_points,
@@ -27,11 +24,10 @@ from dcacn_nb.widgets.loss_lab import (
     example_figures,
     logit_slopes,
     multipliers,
-    plot_assignments,
-    plot_points,
     point_losses,
     pushes,
 )
+from dcacn_nb.widgets.loss_lab_plots import plot_assignments, plot_points
 
 CLUSTER_LOSSES = list(
     itertools.starmap(ClusterLoss, itertools.product(("sample", "cluster"), (True, False), (True, False), (0.3, 1.0)))
@@ -46,7 +42,7 @@ def overhear(lab):
     return sent
 
 
-def told(lab, sent, **content):
+def answer_to(lab, sent, **content):
     "The answer to a message."
     before = len(sent)
     lab._on_message(lab, content, [])
@@ -78,14 +74,14 @@ def test_points_have_the_values_and_slopes_of_the_losses(seed, temperature):
     angles = START if seed is None else np.random.default_rng(seed).uniform(0, 360, 6)
     found = point_losses(angles, temperature)
     for form, loss in (("coupled", info_nce), ("decoupled", decoupled_info_nce)):
-        value = lambda turns: loss(*on_circle(np.rad2deg(turns)), temperature).item()
+        value = lambda turns, loss=loss: loss(*on_circle(np.rad2deg(turns)), temperature).item()
         assert found[form] == pytest.approx(value(np.deg2rad(angles)), abs=1e-12)
         np.testing.assert_allclose(found[f"{form}_slope"], slopes(value, np.deg2rad(angles)), rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize("temperature", [0.1, 0.5, 2.0])
 def test_multipliers_are_what_the_positive_leaves(temperature):
-    "One minus the positive's share of the softmax, by its definition; any number of images, any width; exact where tiny."
+    "One minus the positive's share of the softmax, by definition; any number of images, any width; exact where tiny."
     g = torch.Generator().manual_seed(0)
     z1, z2 = torch.randn(2, 5, 4, generator=g, dtype=torch.float64)
     rows = [row / row.norm() for row in (*z1, *z2)]
@@ -125,6 +121,10 @@ def test_assignments_have_the_values_and_slopes_of_the_losses(loss):
     np.testing.assert_allclose(logit_slopes(p, loss), slope, atol=1e-8)
     moved = ((logits - 1e-6 * torch.tensor(slope)).softmax(-1) - p) / 1e-6
     torch.testing.assert_close(pushes(p, loss), moved, rtol=1e-4, atol=1e-6)
+    assert pushes(p, loss).sum(-1).abs().max() < 1e-12  # so no image leaves its triangle
+    leaf = p.clone().requires_grad_()
+    (wrong,) = torch.autograd.grad(loss(leaf), leaf)  # with respect to p instead of the logits
+    assert np.abs(wrong.numpy() - slope).max() > 1e-2
 
 
 def test_examples_have_the_figures_of_the_text():
@@ -181,7 +181,7 @@ def test_the_state_is_checked_and_kept_to_the_bit():
 
 
 @pytest.mark.parametrize(
-    "wish, said",
+    "settings, said",
     [
         ({"angles": [1, 2, 3]}, "angles must be finite numbers of shape (6,), got [1, 2, 3]"),
         ({"angles": [1, 2, 3, 4, 5, "north"]}, "angles must be finite numbers"),
@@ -197,6 +197,7 @@ def test_the_state_is_checked_and_kept_to_the_bit():
             "p must have rows of numbers >= 0 that sum to 1, got a row [1.2, -0.2, 0.0]",
         ),
         ({"p": [[[0.5, 0.4, 0]] * 6] * 2}, "that sum to 1, got a row [0.5, 0.4, 0.0]"),
+        ({"temperature": 20}, "temperature must be >= 0.01 and <= 10, got 20"),
         ({"temperature": 0}, "temperature must be >= 0.01 and <= 10, got 0"),
         ({"temperature": "hot"}, "temperature must be a number, got 'hot'"),
         ({"cluster_temperature": math.nan}, "cluster_temperature must be"),
@@ -210,22 +211,23 @@ def test_the_state_is_checked_and_kept_to_the_bit():
         ({"angles": list(START[:5]) + [0], "axis": "rows"}, "axis must be one of"),
     ],
 )
-def test_bad_wishes_are_refused_in_words_and_change_nothing(wish, said):
+def test_invalid_settings_are_refused_in_words_and_change_nothing(settings, said):
     "From code by an exception, from a page by a message, which is short whatever was sent."
     lab = LossLab()
     with pytest.raises((TypeError, ValueError)) as error:
-        lab.show(**wish)
+        lab.show(**settings)
     assert said in str(error.value)
     sent = overhear(lab)
-    answer = told(lab, sent, kind="show", **wish)
+    answer = answer_to(lab, sent, kind="show", **settings)
     assert lab.state == LabState() and said in answer["problem"] and len(json.dumps(answer)) < 4000
-    assert told(lab, sent, kind="show", temperature=0.4)["problem"] == "" and lab.state.temperature == 0.4
+    assert answer_to(lab, sent, kind="show", temperature=0.4)["problem"] == "" and lab.state.temperature == 0.4
 
 
 @pytest.mark.parametrize(
     "content",
     [
         {"kind": "downhill", "steps": 10**9},
+        {"kind": "downhill", "steps": 0},
         {"kind": "downhill", "steps": 2.5},
         {"kind": "downhill", "decoupled": "both"},
         {"kind": "downhill", "rate": 3},
@@ -235,11 +237,11 @@ def test_bad_wishes_are_refused_in_words_and_change_nothing(wish, said):
 def test_bad_actions_are_refused(content):
     "A page cannot keep the kernel busy."
     lab = LossLab()
-    assert told(lab, overhear(lab), **content)["problem"] and lab.state == LabState()
+    assert answer_to(lab, overhear(lab), **content)["problem"] and lab.state == LabState()
 
 
 @pytest.mark.parametrize("content", [{"kind": "explode"}, {"kind": ["show"]}, {"kind": None}, {}])
-def test_unknown_messages_are_nothing(content):
+def test_unknown_messages_are_ignored(content):
     "Neither an answer nor an error."
     lab = LossLab()
     sent = overhear(lab)
@@ -254,10 +256,10 @@ def test_what_reaches_the_browser():
     lab.show(temperature=0.2)
     sent = overhear(lab)
     assert [(content["kind"], content["page"]) for content in sent] == [("points", "points"), ("assignments", "points")]
-    answer = told(lab, sent, kind="show", angles=[20, 100, 180, 30, 110, 300])
+    answer = answer_to(lab, sent, kind="show", angles=[20, 100, 180, 30, 110, 300])
     found = point_losses([20, 100, 180, 30, 110, 300], 0.2)
     assert {name: answer[name] for name in found} == found == lab.losses and answer["temperature"] == 0.2
-    answer = told(
+    answer = answer_to(
         lab,
         sent,
         kind="show",
@@ -287,26 +289,26 @@ def test_examples_and_actions():
     lab = LossLab()
     sent = overhear(lab)
     for example in EXAMPLES:
-        assert told(lab, sent, kind="show", page="assignments", example=example)["example"] == example
+        assert answer_to(lab, sent, kind="show", page="assignments", example=example)["example"] == example
         torch.testing.assert_close(
             torch.tensor(lab.state.p, dtype=torch.float64)[1], example_assignments(6, 3)[example]
         )
     assert (
-        np.abs(told(lab, sent, kind="show", example="uniform")["moves"]).max() < 1e-12
+        np.abs(answer_to(lab, sent, kind="show", example="uniform")["moves"]).max() < 1e-12
     )  # no direction is better than another
     lab.reset()
     before = lab.state.loss(torch.tensor(lab.state.p, dtype=torch.float64))
-    told(lab, sent, kind="downhill")
+    answer_to(lab, sent, kind="downhill")
     assert lab.state.loss(torch.tensor(lab.state.p, dtype=torch.float64)) < before and lab.state.angles == START
-    told(lab, sent, kind="show", page="points")
+    answer_to(lab, sent, kind="show", page="points")
     for form in ("coupled", "decoupled"):
         lab.reset()
         assert lab.state == LabState()
-        assert told(lab, sent, kind="downhill", decoupled=form == "decoupled")[form] < point_losses(START)[form]
+        assert answer_to(lab, sent, kind="downhill", decoupled=form == "decoupled")[form] < point_losses(START)[form]
         assert lab.state.angles == tuple(angle % 360 for angle in descend_points(START, 0.5, form == "decoupled"))
 
 
-def test_nothing_is_sent_while_nobody_looks():
+def test_nothing_is_sent_without_a_view():
     "Code may turn everything before a page exists."
     lab = LossLab()
     lab.send = lambda *args, **kwargs: pytest.fail("sent without a view")
@@ -316,7 +318,7 @@ def test_nothing_is_sent_while_nobody_looks():
 
 
 def test_words_and_pictures():
-    "Summary in two languages with the figures; every word that the browser asks for is there in both; the printed twins know theirs."
+    "Summary in two languages with the values; the pictures for print have them, too."
     lab = LossLab()
     found = point_losses(START)
     figures = f"InfoNCE {found['coupled']:.3f}, decoupled {found['decoupled']:.3f}"
@@ -339,32 +341,10 @@ def test_words_and_pictures():
         )
         > 1000
     )
-    source = (STATIC / "loss_lab.js").read_text(encoding="utf-8")
-    asked = set(re.findall(r'\bt\("(\w+)"', source)) | {
-        f"{stem}_{form}" for stem in ("downhill", "slope") for form in ("coupled", "decoupled")
-    }
-    asked |= {
-        "coupled_loss",
-        "decoupled_loss",
-        "page_points",
-        "page_assignments",
-        "anchor",
-        "angle",
-        "multiplier",
-        "alone",
-        "balance",
-        *EXAMPLES,
-    }
-    assert len(asked) > 40 and asked <= set(WORDS) | set(COMMON_WORDS)
-    assert all(len(pair) == 2 and all(pair) for pair in WORDS.values())
-    assert all(
-        set(re.findall(r"\{(\w+)", english)) == set(re.findall(r"\{(\w+)", chinese))
-        for english, chinese in WORDS.values()
-    )
 
 
 def test_a_picture_stays_and_is_renewed_when_asked_for():
-    "Once when first seen, once more for each press of the button; never in between, since the keyboard would lose its place."
+    "Once when first seen, and at each press of the button; never in between: the keyboard would lose its focus."
 
     class Handle:
         "What display gives."
@@ -399,3 +379,80 @@ def test_it_is_found_by_its_name():
     assert dcacn_nb.widgets.LossLab is LossLab and "LossLab" in dcacn_nb.widgets.__all__
     with pytest.raises(ValueError, match="lang must be one of 'en', 'zh'"):
         LossLab(lang="fr")
+
+
+# --- against formulas written as loops
+def loops(angles, temperature, decoupled):
+    "Eq. 5 or Eq. 6 over points on a circle, where a cosine is the cosine of a difference of angles."
+    turns, total = np.deg2rad(angles), 0.0
+    for a in range(6):
+        positive = math.cos(turns[a] - turns[(a + 3) % 6]) / temperature
+        negatives = [b for b in range(6) if b != a and not (decoupled and b == (a + 3) % 6)]
+        others = [math.exp(math.cos(turns[a] - turns[b]) / temperature) for b in negatives]
+        total += -positive + math.log(sum(others))
+    return total / 6
+
+
+def plain_factor(angles, temperature, with_itself=False):
+    "1 - exp(s+) / sum of exp(s), by its definition; wrong with the anchor itself in the sum."
+    turns, found = np.deg2rad(angles), []
+    for a in range(6):
+        scores = [math.exp(math.cos(turns[a] - turns[b]) / temperature) for b in range(6)]
+        weights = [score if with_itself or b != a else 0.0 for b, score in enumerate(scores)]
+        found.append(1 - weights[(a + 3) % 6] / sum(weights))
+    return found
+
+
+RANDOM = [(np.random.default_rng(i).uniform(0, 360, 6), t) for i, t in enumerate((0.1, 0.2, 0.5, 1.0, 2.0))]
+
+
+@pytest.mark.parametrize("angles, temperature", [(START, 0.5), *RANDOM], ids=str)
+def test_points_have_the_values_slopes_and_factors_of_the_formulas(angles, temperature):
+    "Both losses follow from the factors: the mean of d, and of log(1 + exp(d)), with factor = sigmoid(d)."
+    found = point_losses(angles, temperature)
+    for form in ("coupled", "decoupled"):
+        value = lambda turned, form=form: loops(np.rad2deg(turned), temperature, form == "decoupled")
+        np.testing.assert_allclose(found[form], value(np.deg2rad(angles)), rtol=1e-10, atol=1e-12)
+        np.testing.assert_allclose(found[f"{form}_slope"], slopes(value, np.deg2rad(angles)), rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(found["multiplier"], plain_factor(angles, temperature), atol=1e-12)
+    terms = torch.tensor(found["multiplier"], dtype=torch.float64).logit()
+    losses = terms.mean(), torch.nn.functional.softplus(terms).mean()
+    np.testing.assert_allclose(losses, (found["decoupled"], found["coupled"]), rtol=1e-7)
+    wrong = plain_factor(angles, temperature, with_itself=True)
+    assert not np.allclose(wrong, found["multiplier"], atol=1e-3)
+
+
+def test_a_tiny_factor_is_exact_where_the_definition_rounds_it_away():
+    angles = (0, 120, 240, 0, 120, 240)
+    assert 0 < point_losses(angles, 0.03)["multiplier"][0] < 1e-20 and plain_factor(angles, 0.03)[0] == 0
+
+
+def test_examples_by_counting():
+    "One-hot images in K equal clusters: each row meets 2(B/K-1) negatives like itself and 2(B-B/K) at right angles."
+    figures, e = example_figures(), math.e
+    np.testing.assert_allclose(
+        figures["balanced"], (math.log(18) - 1, 0, math.log(2 * 24 * e + 2 * 225) - 1), atol=1e-12
+    )
+    np.testing.assert_allclose(figures["uniform"], (math.log(18), 0, math.log(498)), atol=1e-12)
+    columns = (math.log(18) - 1 + 9 * math.log(18)) / 10
+    np.testing.assert_allclose(figures["exact"], (columns, math.log(10), math.log(498)), atol=1e-7)
+
+
+def test_rows_break_clusters_apart_at_a_low_temperature_and_columns_do_not():
+    "Three clusters of two images whose rows agree only roughly; at 0.2 an anchor meets the images of its own cluster."
+    near = [(0.80, 0.15, 0.05), (0.05, 0.80, 0.15), (0.15, 0.05, 0.80)]
+    far = [(0.80, 0.05, 0.15), (0.15, 0.80, 0.05), (0.05, 0.15, 0.80)]
+    loose = torch.tensor([near + far] * 2, dtype=torch.float64)
+    agreement = lambda p: torch.cosine_similarity(p[:, :3], p[:, 3:], dim=2).mean().item()
+    after = {
+        (axis, t): agreement(descend_assignments(loose, ClusterLoss(axis, temperature=t), 120, LOGIT_RATE * t))
+        for axis in ("sample", "cluster")
+        for t in (1.0, 0.2)
+    }
+    assert after.pop(("sample", 0.2)) < agreement(loose) - 0.05 and min(after.values()) > 0.999
+
+
+def test_a_corner_passes_nothing_on():
+    "At an exact collapse the softmax is saturated: no push, whatever the loss."
+    exact = torch.stack([example_assignments(6, 3)["exact"]] * 2)
+    assert pushes(exact, ClusterLoss("cluster", balance=True)).abs().max() == 0

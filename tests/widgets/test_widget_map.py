@@ -1,20 +1,18 @@
-"MapViewer and its helper process, without a browser: what happens when something goes wrong, and what happens at once."
+"The map viewer without a browser: what is sent, what happens at once, and what happens when something fails."
 
 import io
-import os
-import signal
-import subprocess
-import sys
 import threading
 import time
+from timeit import repeat
 
 import numpy as np
 import pytest
-from project import ROOT
+from PIL import Image
 
 from dcacn_nb.core.events import RunFinished, RunStarted, SnapshotTaken
 from dcacn_nb.widgets.feed import History
-from dcacn_nb.widgets.projector import Film, Projector
+from dcacn_nb.widgets.map import MapViewer
+from dcacn_nb.widgets.projector import Projector
 
 
 def snapshot(epoch, n=12, first=0, images=False):
@@ -57,8 +55,6 @@ class StandIn:
 @pytest.fixture
 def make():
     "Views with a stand-in for the helper; closed at the end."
-    from dcacn_nb.widgets.map import MapViewer
-
     views = []
 
     def build(helper=None, **kwargs):
@@ -81,99 +77,9 @@ def sent(view):
     return out
 
 
-def alive(pid):
-    "Whether a process runs."
-    try:
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rsplit(")", 1)[1].split()[0] not in "ZX"
-    except OSError:
-        return False
-
-
-# ---- the helper process
-SCRIPT = """
-import os, sys, threading, time
-import numpy as np
-from dcacn_nb.widgets.projector import Projector
-helper = Projector()
-points, explained = helper.map("pca", np.eye(4))
-assert points.shape == (4, 2)
-threading.Thread(target=lambda: helper.map("tsne", np.random.default_rng(0).normal(size=(3000, 10))), daemon=True).start()
-time.sleep(0.3)
-print(helper.process.pid, flush=True)
-{end}
-"""
-
-
-@pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="needs /proc to see processes")
-@pytest.mark.parametrize("end", ["os._exit(1)", "sys.exit()", "os.kill(os.getpid(), 9)"])
-def test_the_helper_dies_with_its_kernel(tmp_path, end):
-    "A script without a __main__ guard gets its maps; however it ends, and in the middle of a map, the helper ends too."
-    script = tmp_path / "script.py"
-    script.write_text(SCRIPT.format(end=end))
-    done = subprocess.run(
-        [sys.executable, script],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-    pid = int(done.stdout)
-    until = time.monotonic() + 10
-    while alive(pid) and time.monotonic() < until:
-        time.sleep(0.05)
-    assert not alive(pid), f"the helper outlived a script that ended by {end}"
-
-
-def test_close_ends_a_map_under_way():
-    "close() kills the helper in the middle of a long map; whoever waits for it is told; nothing is left."
-    helper, told = Projector(), []
-    helper.map("pca", np.eye(4))
-    process = helper.process
-
-    def ask():
-        try:
-            helper.map("tsne", np.random.default_rng(0).normal(size=(4000, 10)))
-        except RuntimeError as error:
-            told.append(str(error))
-
-    waiting = threading.Thread(target=ask)
-    waiting.start()
-    time.sleep(0.2)
-    begin = time.monotonic()
-    helper.close()
-    waiting.join(10)
-    assert time.monotonic() - begin < 5 and process.returncode is not None and len(told) == 1 and helper.process is None
-
-
-@pytest.mark.skipif(os.name != "posix", reason="process groups")
-def test_the_stop_button_does_not_reach_the_helper():
-    "Ctrl-C goes to the kernel's process group: the helper is not in it, and would not mind."
-    helper = Projector()
-    helper.map("pca", np.eye(4))
-    pid = helper.process.pid
-    assert os.getpgid(pid) != os.getpgid(0)
-    os.kill(pid, signal.SIGINT)
-    assert helper.map("pca", np.eye(4))[0].shape == (4, 2) and helper.process.pid == pid
-    helper.close()
-
-
-# ---- the film
-def test_waiting_features_are_counted_with_the_matrix_they_are_part_of():
-    "Every tenth row holds the whole matrix in memory: the budget must see that."
-    film = Film(("tsne",), budget=3 * 8 * 1000 * 10)
-    for epoch in range(20):
-        film.add(epoch, np.zeros((1000, 5))[::10], np.zeros((1000, 3))[::10])
-    assert (
-        sum(bool(film.lacks(frame)) for frame in film.frames) <= 4
-        and film.dropped >= 16
-        and film.lacks(film.frames.last)
-    )
-
-
 # ---- the widget
 def test_the_training_thread_never_waits(make):
-    "While a map takes for ever, two hundred snapshots are taken in at once, and a hello is answered."
+    "While a map takes forever, two hundred snapshots are taken in at once, and a hello is answered."
     gate = threading.Event()
     view = make(StandIn(gate))
     view(START)
@@ -184,7 +90,7 @@ def test_the_training_thread_never_waits(make):
     assert time.monotonic() - begin < 3 and kinds == ["start", "state"]
     gate.set()
     assert view.wait(30)
-    epochs = [frame.epoch for frame in view.film.shown("tsne")]
+    epochs = [frame.epoch for frame in view.film.mapped("tsne")]
     assert epochs == sorted(epochs) and epochs[-1] == 199 and len(epochs) > 100
 
 
@@ -197,15 +103,18 @@ def test_the_newest_goes_first(make):
         time.sleep(0.01)
     for epoch in range(1, 9):
         view(snapshot(epoch))
-    order, place = [], view.film.place
-    view.film.place = lambda frame, method, *rest: (order.append((method, frame.epoch)), place(frame, method, *rest))
+    order, add_map = [], view.film.add_map
+    view.film.add_map = lambda frame, method, *rest: (
+        order.append((method, frame.epoch)),
+        add_map(frame, method, *rest),
+    )
     gate.set()
     assert view.wait(30)
     assert [epoch for method, epoch in order if method == "tsne"][:3] == [0, 8, 4] and len(order) == 18
 
 
 def test_a_new_run_and_other_images_begin_a_new_film(make):
-    "RunStarted and a snapshot of other images each begin anew, and a map still under way for the old film is not shown."
+    "RunStarted and other images start a new film; a map still being made for the old one is not shown."
     gate = threading.Event()
     view = make(helper := StandIn(gate))
     view(START)
@@ -213,22 +122,22 @@ def test_a_new_run_and_other_images_begin_a_new_film(make):
     while not helper.calls:
         time.sleep(0.01)
     view(START)
-    assert view.summary == view.say("waiting_snapshot")
+    assert view.summary == view.text("waiting_snapshot")
     gate.set()
     view(snapshot(3))
-    assert view.wait(30) and [frame.epoch for frame in view.film.shown("tsne")] == [3]
+    assert view.wait(30) and [frame.epoch for frame in view.film.mapped("tsne")] == [3]
     view.selection = [1, 2]
     view(snapshot(4, first=50))
     assert (
         view.wait(30)
-        and [frame.epoch for frame in view.film.shown("tsne")] == [4]
+        and [frame.epoch for frame in view.film.mapped("tsne")] == [4]
         and view.indices[0] == 50
         and view.selection == []
     )
 
 
 def test_samples_and_strides(make):
-    "max_points thins the sample, tsne_points thins t-SNE further; the browser is told the stride."
+    "max_points thins the sample, tsne_points thins t-SNE further; the browser gets the stride."
     view = make(helper := StandIn(), max_points=50, tsne_points=15)
     view(snapshot(0, n=120))
     assert view.wait(30)
@@ -243,7 +152,7 @@ def test_samples_and_strides(make):
     assert "14 images" in view.summary
 
 
-def test_pca_alone_until_somebody_asks(make):
+def test_no_tsne_until_it_is_chosen(make):
     'method="pca" makes no t-SNE; choosing it makes that of the newest snapshot, and of all that follow.'
     view = make(helper := StandIn(), method="pca")
     for epoch in range(3):
@@ -255,19 +164,19 @@ def test_pca_alone_until_somebody_asks(make):
     view(snapshot(3))
     assert (
         view.wait(30)
-        and [frame.epoch for frame in view.film.shown("tsne")] == [2, 3]
+        and [frame.epoch for frame in view.film.mapped("tsne")] == [2, 3]
         and view.summary.startswith("t-SNE of 12 images at epoch 3 (snapshot 4 of 4)")
     )
 
 
 def test_a_helper_that_fails_is_named_and_pca_goes_on(make, caplog):
-    "After two failures there is no t-SNE, in words; the plane is found in the kernel. A killed helper alone does no harm."
+    "After two failures t-SNE is disabled, with the reason; PCA goes on. A killed helper alone does no harm."
     view = make(StandIn(error=RuntimeError("no memory for a process")))
     for epoch in range(3):
         view(snapshot(epoch))
         assert view.wait(30)
     assert "no memory for a process" in view._state()["problem"] and "no t-SNE" in caplog.text
-    assert len(view.film.shown("pca")) == 3 and not view.film.shown("tsne") and view.film.waiting == 0
+    assert len(view.film.mapped("pca")) == 3 and not view.film.mapped("tsne") and view.film.waiting == 0
     view.lang = "zh"
     assert "t-SNE 无法在此运行" in view._state()["problem"]
 
@@ -279,12 +188,12 @@ def test_a_helper_that_fails_is_named_and_pca_goes_on(make, caplog):
     assert (
         killed.wait(60)
         and killed._state()["problem"] == ""
-        and [frame.epoch for frame in killed.film.shown("tsne")] == [0, 1]
+        and [frame.epoch for frame in killed.film.mapped("tsne")] == [0, 1]
     )
 
 
 def test_the_picture_is_settled_again_when_the_last_map_comes(make):
-    "The run ends before its maps are made: the picture in the notebook is replaced once more, and then shows the last map."
+    "The run ends before its maps are made: the picture in the notebook is replaced once more, with the last map."
     gate, settled = threading.Event(), []
     view = make(StandIn(gate))
 
@@ -302,7 +211,7 @@ def test_the_picture_is_settled_again_when_the_last_map_comes(make):
     assert settled[-1] == "t-SNE of 12 images at epoch 1 (snapshot 2 of 2), coloured by 3 clusters."
 
 
-def test_somebody_elses_history(make):
+def test_a_shared_history(make):
     "With history= the owner calls update; what it already holds is caught up with, and nothing is taken twice."
     history = History()
     for event in (START, snapshot(0, images=True), snapshot(1)):
@@ -310,12 +219,12 @@ def test_somebody_elses_history(make):
     view = make(history=history)
     view.update(snapshot(1))
     view.update(snapshot(2))
-    assert view.wait(30) and [frame.epoch for frame in view.film.shown("pca")] == [0, 1, 2]
+    assert view.wait(30) and [frame.epoch for frame in view.film.mapped("pca")] == [0, 1, 2]
     assert [content["kind"] for content, _ in sent(view)][:3] == ["start", "sheet", "state"]
 
 
 def test_names_of_clusters_and_classes(make, tmp_path):
-    "Names come from the run's folder; labels out of range are unknown, and never an error in the training thread."
+    "Names come from the run's folder; indices without a label are unknown, never an error in the training thread."
     (tmp_path / "clusters.json").write_text('{"names": {"1": "cats & <dogs>"}}')
     view = make(folder=tmp_path, labels=[0, 1, 1, 0], class_names=["a", "b"], color_by="class")
     view(snapshot(0, first=2))
@@ -356,9 +265,7 @@ def test_snapshots_without_features_are_left_out(make, arrays):
 
 def test_every_cluster_is_in_the_printed_picture(make):
     "Even the sixth, a small plus, which vanishes if it is snapped to pixels."
-    from PIL import Image
-
-    from dcacn_nb.report.picture import COLORS
+    from dcacn_nb.report.palette import COLORS
 
     cluster = np.arange(60) % 6
     view = make()
@@ -383,3 +290,131 @@ def test_every_cluster_is_in_the_printed_picture(make):
     for color in COLORS[:6]:
         own = np.array([255.0 - int(color[i : i + 2], 16) for i in (1, 3, 5)])
         assert (ink @ own / np.linalg.norm(ink, axis=1) / np.linalg.norm(own) > 0.995).sum() > 5, color
+
+
+# ---- against an independent computation
+def spots(epoch, n=12, D=4, seed=0, K=3):
+    "A snapshot of n images on K spots; `epoch` says how far these are apart."
+    draw, cluster = np.random.default_rng(seed), np.arange(n) % K
+    h = epoch * 3 * np.random.default_rng(1).normal(size=(K, D))[cluster] + draw.normal(size=(n, D))
+    p = np.full((n, K), 0.4 / (K - 1)) + np.eye(K)[cluster] * (0.6 - 0.4 / (K - 1))
+    arrays = {"h": h.astype(np.float32), "p": p.astype(np.float32)}
+    if epoch == 0:
+        arrays["images"] = draw.integers(0, 256, (n, 1, 8, 8), dtype=np.uint8)
+    return SnapshotTaken(epoch, 10 * epoch, 100 + np.arange(n), arrays)
+
+
+def distances(points):
+    "All distances between points, in units of the spread; a plane may be turned."
+    points = points - points.mean(0)
+    return np.linalg.norm(points[:, None] - points, axis=-1) / np.sqrt((points**2).sum(1).mean())
+
+
+def check_maps(messages):
+    "Compare the maps in messages with principal components from NumPy, clusters and confidences with p."
+    maps = [(content, buffers) for content, buffers in messages if content["kind"] == "map"]
+    assert [content["epoch"] for content, _ in maps] == [0, 1, 2]
+    for content, (xy, cluster, confidence) in maps:
+        event = spots(content["epoch"])
+        points = np.frombuffer(xy, "<i2").reshape(-1, 2) * (content["scale"] / 32767)
+        u, s, _ = np.linalg.svd((event.arrays["h"] - event.arrays["h"].mean(0)).astype(float))
+        np.testing.assert_allclose(distances(points), distances(u[:, :2] * s[:2]), atol=2e-3)
+        np.testing.assert_allclose(np.sqrt((points**2).sum(1).mean()), 1, atol=1e-3)
+        np.testing.assert_allclose(content["explained"], (s[:2] ** 2).sum() / (s**2).sum(), rtol=1e-5)
+        assert np.frombuffer(cluster, "<u2").tolist() == event.arrays["p"].argmax(1).tolist()
+        np.testing.assert_allclose(np.frombuffer(confidence, np.uint8) / 255, event.arrays["p"].max(1), atol=1 / 255)
+
+
+def test_what_reaches_the_browser_is_what_numpy_computes():
+    "Positions within the rounding of 16 bits, indices, labels, tiles; another snapshot's scale is noticed."
+    view = MapViewer(method="pca", labels=np.arange(200) % 3, class_names=["cat", "dog", "ship"])
+    for event in [START, *(spots(epoch) for epoch in (0, 1, 2)), RunFinished("completed", 20, 2)]:
+        view(event)
+    assert view.wait(60)
+    messages = sent(view)
+    check_maps(messages)
+    (_, (indices, labels)), (layout, (png,)) = messages[0], messages[1]
+    assert np.frombuffer(indices, "<i4").tolist() == list(range(100, 112))
+    assert np.frombuffer(labels, "<u2").tolist() == [i % 3 for i in range(100, 112)]
+    tiles = np.asarray(Image.open(io.BytesIO(png)))
+    for i, image in enumerate(spots(0).arrays["images"]):
+        y, x = i // layout["columns"] * 8, i % layout["columns"] * 8
+        assert (tiles[y : y + 8, x : x + 8] == image[0]).all()
+    wrong = [(c | {"scale": 2 * c["scale"]} if c.get("epoch") == 2 else c, buffers) for c, buffers in messages]
+    with pytest.raises(AssertionError):
+        check_maps(wrong)
+    view.close()
+
+
+def test_a_run_of_a_thousand_epochs_leaves_a_bounded_film(make):
+    "At most 20 maps and the newest, and every message names those to keep."
+    view, keep = make(frames=20), {}
+    view._viewed = True
+    view.send = lambda content, buffers: keep.update({content["method"]: content["keep"]} if "keep" in content else {})
+    for epoch in range(1000):
+        view(spots(epoch))
+        if epoch % 50 == 49:
+            assert view.wait(20)
+    assert len(view.film.frames) <= 21 and set(keep) == {"pca", "tsne"}
+    assert all(numbers[-1] == 999 and len(numbers) <= 21 for numbers in keep.values())
+
+
+def test_ten_thousand_points_cost_little(make):
+    "The training thread's part of a snapshot, and rounding and packing of a map: ten times what is aimed at."
+    view = make(method="pca")
+    view._viewed, view.send = True, lambda content, buffers: None
+    sample = spots(0, 10_000, 512, K=10)
+    arrays = {"h": sample.arrays["h"], "p": sample.arrays["p"]}
+    snapshots = iter(SnapshotTaken(epoch, epoch, sample.indices, arrays) for epoch in range(60))
+    view(next(snapshots))
+    assert view.wait(60)
+    updates = repeat(lambda: view.update(next(snapshots)), lambda: view.wait(20), number=1, repeat=20)
+    assert view.wait(60)
+    messages = repeat(lambda: view._message(view.film.frames.last, "pca"), number=1, repeat=20)
+    assert sorted(updates)[10] + sorted(messages)[10] < 0.02
+
+
+@pytest.mark.parametrize(
+    "lang, no_map, no_helper", [("en", "has no map", "does not work here"), ("zh", "没有图", "无法在此运行")]
+)
+def test_what_has_no_map_is_named_in_both_languages(make, lang, no_map, no_helper, caplog):
+    "Features that are not finite; a helper that cannot start, which leaves PCA."
+    diverged = spots(0)
+    diverged.arrays["h"][3] = np.nan
+    view = make(Projector(), lang=lang)
+    view(diverged)
+    assert view.wait(60) and no_map in view._state()["problem"] and not view.film.mapped("pca")
+    view = make(StandIn(error=RuntimeError("could not be started: no memory")), lang=lang)
+    view(spots(0))
+    assert view.wait(60) and no_helper in view._state()["problem"] and "no memory" in view._state()["problem"]
+    assert view.film.mapped("pca") and not view.film.mapped("tsne")
+
+
+@pytest.mark.parametrize(
+    "arguments, text",
+    [
+        ({"method": "umap"}, "method must be one of"),
+        ({"color_by": "class"}, "needs labels"),
+        ({"labels": [0.5, 1]}, "labels must be one whole number"),
+        ({"max_points": 2}, "max_points must be >= 3"),
+    ],
+)
+def test_bad_arguments(arguments, text):
+    with pytest.raises(ValueError, match=text):
+        MapViewer(**arguments)
+
+
+# ---- a real run
+def test_a_real_run_is_mapped_and_selected_from(run, digits):
+    "t-SNE of every snapshot, or of every third; a selection is a list of images in Python."
+    view = MapViewer.attach(run.folder, labels=digits.labels, class_names=list("0123456789"))
+    sparse = MapViewer.attach(run.folder, every=3)
+    assert view.wait(120) and [frame.epoch for frame in view.film.mapped("tsne")] == [0, 1, 2, 3]
+    frame = view.film.mapped("tsne")[-1]
+    unsure = np.argsort(np.where(frame.cluster == frame.cluster[0], frame.confidence, 2))[:8]
+    view.selection = view.indices[unsure].tolist()
+    assert view.selected.tolist() == view.indices[unsure].tolist() and view.summary.endswith("; 8 images selected.")
+    assert sparse.wait(120) and [frame.epoch for frame in sparse.film.mapped("tsne")] == [0, 3]
+    assert [frame.epoch for frame in sparse.film.mapped("pca")] == [0, 1, 2, 3]
+    view.close()
+    sparse.close()

@@ -1,0 +1,168 @@
+"What all widgets share: languages, messages, tiles, the lasting picture, and folders."
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dcacn_nb.core.events import EpochDone, RunFinished, RunStarted, StepDone
+from dcacn_nb.report.figures import plot_curves
+from dcacn_nb.runs.log import RunLog
+from dcacn_nb.widgets.live import COMMON_WORDS, LiveWidget, sprite_sheet
+
+
+class LastLoss(LiveWidget):
+    "Shows the last loss."
+
+    WORDS = {
+        "en": {"title": "Last loss", "loss": "The loss is {loss:.3f}."},
+        "zh": {"title": "最新损失", "loss": "损失为 {loss:.3f}。"},
+    }
+    _esm = "export default {render({el}) { el.textContent = 'loss'; }}"
+
+    def update(self, event):
+        if isinstance(event, StepDone):
+            self.post("loss", loss=event.losses["total"])
+
+    def backlog(self):
+        yield {"kind": "loss", "loss": self.history.steps.last.losses["total"]}, []
+
+    def describe(self):
+        last = self.history.steps.last
+        return self.text("loss", loss=last.losses["total"]) if last else self.text("nothing")
+
+    def figure(self):
+        return plot_curves(self.history.events())
+
+
+class Forgetful(LastLoss):
+    "Wrong: has no backlog."
+
+    def backlog(self):
+        return ()
+
+
+EVENTS = [
+    RunStarted("dcacn", {}, {}, 100, 20, 10),
+    *(StepDone(step, 1 + step // 11, {"total": 1 / step}, 1e-3, 1.0) for step in range(5, 21, 5)),
+    EpochDone(2, 20, {"total": 1 / 16}),
+]
+
+
+def fed(cls=LastLoss, **kwargs):
+    "A widget that has received all events."
+    widget = cls(**kwargs)
+    for event in EVENTS:
+        widget(event)
+    return widget
+
+
+def test_the_summary_and_the_texts_follow_the_language():
+    widget, chinese = fed(), fed(lang="zh")
+    assert (widget.summary, chinese.summary) == ("The loss is 0.050.", "损失为 0.050。")
+    widget.lang = "zh"
+    assert widget.summary == chinese.summary and widget.words["title"] == "最新损失"
+    assert widget.words["undo"] == COMMON_WORDS["zh"]["undo"]  # texts of all widgets are there as well
+    widget.lang = "en"
+    assert widget.summary == "The loss is 0.050." and widget.words["title"] == "Last loss"
+
+
+def sent_to_a_view(cls, after, monkeypatch):
+    "The losses that the browser gets when its view appears after so many events."
+    widget, sent = cls(), []
+    monkeypatch.setattr(widget, "send", lambda content, buffers: sent.append(content["loss"]))
+    for i, event in enumerate(EVENTS):
+        if i == after:
+            widget._on_message(widget, {"kind": "hello"}, [])
+        widget(event)
+    return sent
+
+
+def test_nothing_is_sent_without_a_view_and_a_late_view_misses_nothing(monkeypatch):
+    "A widget without a backlog leaves a late view empty."
+    assert sent_to_a_view(LastLoss, 99, monkeypatch) == []
+    assert sent_to_a_view(LastLoss, 3, monkeypatch) == [1 / 10, 1 / 15, 1 / 20]
+    assert sent_to_a_view(Forgetful, 3, monkeypatch) == [1 / 15, 1 / 20]
+
+
+def test_the_sheet_of_tiles_holds_every_image_bit_by_bit():
+    images = np.random.default_rng(0).integers(0, 256, (11, 3, 6, 5), dtype=np.uint8)
+    png, layout = sprite_sheet(images)
+    sheet = np.asarray(Image.open(io.BytesIO(png)))
+    for i, image in enumerate(images):
+        y, x = i // layout["columns"] * layout["height"], i % layout["columns"] * layout["width"]
+        assert (sheet[y : y + 6, x : x + 5] == image.transpose(1, 2, 0)).all()
+
+
+def test_large_images_are_shrunk_in_the_sheet():
+    layout = sprite_sheet(np.zeros((2, 1, 200, 100), np.uint8))[1]
+    assert layout == {"n": 2, "columns": 2, "width": 32, "height": 64}
+
+
+def test_names_from_outside_are_escaped_in_the_lasting_form():
+    class Rude(LastLoss):
+        "A summary with markup in it."
+
+        def describe(self):
+            return "<script>alert(1)</script> & co"
+
+    last = Rude()._lasting_bundle()
+    assert "<script>" not in last["text/html"] and "&lt;script&gt;" in last["text/html"]
+    assert last["text/plain"].startswith("<script>")
+
+
+def test_a_picture_that_cannot_be_drawn_leaves_the_summary(caplog):
+    class Broken(LastLoss):
+        "A picture that cannot be drawn."
+
+        def figure(self):
+            raise ZeroDivisionError
+
+    assert Broken()._lasting_bundle()["text/html"].endswith("<p>Nothing to show yet.</p></div>")
+    assert "could not be drawn" in caplog.text
+
+
+def test_the_lasting_form_is_renewed_at_the_end_of_the_run():
+    "Picture, summary, and the element in which the live widget continues."
+
+    class Handle:
+        bundles = []
+
+        def update(self, bundle, raw):
+            self.bundles.append(bundle)
+
+    widget = fed()
+    widget._handles.append(Handle())
+    widget(RunFinished("completed", 20, 2))
+    assert len(Handle.bundles) == 1 and Handle.bundles[0]["text/plain"] == "The loss is 0.050."
+    assert f'data-dcacn="{widget.key}"' in Handle.bundles[0]["text/html"] and "<img" in Handle.bundles[0]["text/html"]
+
+
+def test_a_folder_feeds_a_widget_and_its_picture_can_be_saved(tmp_path):
+    log = RunLog(tmp_path / "run")
+    for event in [*EVENTS, RunFinished("completed", 20, 2)]:
+        log(event)
+    attached = LastLoss.attach(tmp_path / "run")
+    assert attached.wait(10) and attached.summary == "The loss is 0.050."
+    assert attached.history.end.reason == "completed"
+    assert attached.save_figure(tmp_path / "loss.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_a_closed_widget_takes_no_more_events():
+    widget = fed()
+    widget.close()
+    widget(StepDone(21, 3, {"total": 9.0}, 1e-3, 1.0))
+    assert widget.history.steps.last.step == 20
+
+
+def test_bad_arguments_are_refused(tmp_path):
+    (tmp_path / "events.jsonl").write_text("")
+    with pytest.raises(ValueError, match="lang must be one of 'en', 'zh'"):
+        LastLoss(lang="fr")
+    with pytest.raises(ValueError, match="folder must be the folder of a run, got the file"):
+        LastLoss.attach(tmp_path / "events.jsonl")
+    with pytest.raises(ValueError, match="gif"):
+        fed().save_figure(tmp_path / "loss.gif")
+    with pytest.raises(NotImplementedError, match="LiveWidget has no printed picture"):
+        LiveWidget().figure()
