@@ -1,4 +1,7 @@
-"""`DCACN().fit(X).predict(X)`: the whole method behind scikit-learn's conventions."""
+"""`DCACN().fit(X).predict(X)`: the whole method behind scikit-learn's conventions.
+
+`__init__` only stores its arguments, as `clone` and grid searches need; everything is checked in `fit`.
+"""
 
 import dataclasses
 import logging
@@ -20,20 +23,16 @@ from dcacn_nb.runs.checkpoint import CheckpointError, load_checkpoint, save_chec
 log = logging.getLogger(__name__)
 
 
-RESERVED = {
-    "n_clusters": "n_clusters",
-    "seed": "random_state",
-    "device": "device",
-    "image_size": "image_size",
-}  # settings with an argument of their own
+# settings that have their own argument
+RESERVED = {"n_clusters": "n_clusters", "seed": "random_state", "device": "device", "image_size": "image_size"}
 
 
 class DCACN(ClusterMixin, TransformerMixin, BaseEstimator):
-    "Deep image clustering with decoupled contrastive learning, multi-crop views and attention, as a scikit-learn estimator."
+    "Deep image clustering by decoupled contrastive learning with multi-crop views and attention, for scikit-learn."
 
     def __init__(
         self,
-        n_clusters=10,  # K, clusters looked for, 2 to the number of images
+        n_clusters=10,  # K, clusters to find, 2 to the number of images
         *,
         preset="default",  # "default" or "paper"
         epochs=None,  # passes over the images; None: the preset's number
@@ -131,12 +130,10 @@ class DCACN(ClusterMixin, TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         tensors = {f"model.{name}": value for name, value in self.model_.state_dict().items()}
         tensors |= {"labels": torch.from_numpy(self.labels_), "probabilities": torch.from_numpy(self.probabilities_)}
-        params = {
-            name: str(value) if isinstance(value, (Path, torch.device)) else value
-            for name, value in self.get_params().items()
-        }
+        plain = lambda value: str(value) if isinstance(value, (Path, torch.device)) else value
+        params = {name: plain(value) for name, value in self.get_params().items()}
         if isinstance(self.random_state, np.random.RandomState):
-            params["random_state"] = self.config_.seed  # the seed that it gave
+            params["random_state"] = self.config_.seed  # the seed drawn from it
         meta = {
             "estimator": type(self).__name__,
             "params": params,
@@ -155,22 +152,17 @@ class DCACN(ClusterMixin, TransformerMixin, BaseEstimator):
         "Read an estimator back; the file is verified, and can run no code."
         tensors, meta = load_checkpoint(path)
         if meta.get("estimator") != cls.__name__:
-            raise CheckpointError(
-                f"{path} holds no {cls.__name__} estimator; a run's checkpoint is read by dcacn_nb.load_run"
-            )
+            text = f"{path} does not hold a {cls.__name__} estimator"
+            raise CheckpointError(f"{text}; a run's checkpoint is read by dcacn_nb.load_run")
         params = meta["params"]
         if params["settings"] is not None:  # JSON has no tuples, and no setting is a list
             params["settings"] = {k: tuple(v) if isinstance(v, list) else v for k, v in params["settings"].items()}
         self = cls(**params)
-        self.config_, self.health_, self.image_shape_ = (
-            from_dict(meta["config"]),
-            meta["health"],
-            tuple(meta["image_shape"]),
-        )
+        self.config_, self.health_ = from_dict(meta["config"]), meta["health"]
+        self.image_shape_ = tuple(meta["image_shape"])
         self.model_ = build_model(self.config_)
-        self.model_.load_state_dict(
-            {name[len("model.") :]: value for name, value in tensors.items() if name.startswith("model.")}
-        )
+        weights = {name[6:]: value for name, value in tensors.items() if name.startswith("model.")}
+        self.model_.load_state_dict(weights)
         place(self.model_, replace(self.config_, device=str(device)))
         self.model_.eval()
         self.labels_, self.probabilities_ = tensors["labels"].numpy(), tensors["probabilities"].numpy()
@@ -178,7 +170,7 @@ class DCACN(ClusterMixin, TransformerMixin, BaseEstimator):
         return self
 
     def __sklearn_tags__(self):
-        "Tell scikit-learn that tables are not what this estimator takes."
+        "For scikit-learn: this estimator takes images, not tables."
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array, tags.input_tags.three_d_array = False, True
         return tags

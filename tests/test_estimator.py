@@ -1,21 +1,30 @@
-"The scikit-learn estimator: conventions, inputs of every layout, unseen images, saving; scikit-learn's own checks through a wrapper for tables."
+"""The scikit-learn estimator: conventions, inputs of every layout, unseen images, saving.
+
+An estimator whose tags exclude tables is asked little by `check_estimator`. So a subclass that turns each row of a
+table into a small picture goes through scikit-learn's whole list, about fifty checks. Those on the number of columns and
+on sparse, complex and text data are answered by the wrapper's `validate_data`, and say something about the wrapper alone.
+"""
 
 import logging
 import pickle
+import warnings
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from sklearn.base import clone
+from sklearn.cluster import KMeans
 from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import make_pipeline
 from sklearn.utils import get_tags
-from sklearn.utils.estimator_checks import estimator_checks_generator
+from sklearn.utils.estimator_checks import check_estimator, estimator_checks_generator
 from sklearn.utils.validation import validate_data
 
 from dcacn_nb.data.image_set import load_images, load_like
 from dcacn_nb.estimator import DCACN
 from dcacn_nb.fitting import settings_for
+from dcacn_nb.method.config import build_views
 from dcacn_nb.runs.checkpoint import CheckpointError, save_checkpoint
 
 TINY = dict(width=2, n_local=0, batch_size=12, snapshot_every=0, warmup_epochs=0.0, projection_dim=4)
@@ -39,7 +48,7 @@ def fitted(X):
 
 
 class TableDCACN(DCACN):
-    "DCACN on tables: each row becomes a square picture by a squashing that looks at that row alone."
+    "DCACN on tables: each row becomes a square picture by a squashing of that row alone."
 
     def _picture(self, X):
         side = max(4, int(np.ceil(np.sqrt(X.shape[1]))))
@@ -95,10 +104,32 @@ def test_scikit_learn_checks(estimator, check):
     check(estimator)
 
 
+def test_scikit_learn_checks_without_the_wrapper():
+    "What is asked of an estimator that takes no tables: nothing fails, and it can be cloned."
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # scikit-learn warns that it cannot test what takes no tables
+        results = check_estimator(DCACN(), on_skip=None, on_fail="raise")
+    assert any(result["status"] == "passed" for result in results)
+
+
+def test_a_clone_knows_nothing(fitted):
+    assert clone(fitted).get_params() == fitted.get_params() and not hasattr(clone(fitted), "labels_")
+
+
+def test_in_a_pipeline(X):
+    steps = make_pipeline(tiny(), KMeans(2, n_init=1, random_state=0)).fit(X)
+    assert steps.predict(X).shape == (36,) and set(steps.predict(X)) <= {0, 1}
+
+
 def test_tables_are_refused_with_a_message(X):
     assert not get_tags(DCACN()).input_tags.two_d_array
     with pytest.raises(ValueError, match=r"images must be .* got shape \(36, 64\)"):
         tiny().fit(X.reshape(36, 64))
+
+
+def test_floats_outside_0_to_1_are_refused(X):
+    with pytest.raises(ValueError, match=r"\[0, 1\]"):
+        tiny().fit(X.astype(float))
 
 
 # ---------------------------------------------------------------- fit and predict
@@ -140,6 +171,27 @@ def test_unseen_images_one_by_one_and_together(fitted):
         np.testing.assert_allclose(method(unseen[::-1])[::-1], together, atol=1e-5)
 
 
+def test_predictions_are_the_formula(X, fitted):
+    "The largest softmax of the cluster head on the plain view, written out; in evaluation mode."
+    pixels = build_views(fitted.config_).plain(torch.from_numpy(X)[:, None])
+    with torch.no_grad():
+        logits = fitted.model_.cluster_head(fitted.model_.backbone(pixels))
+    by_hand = (torch.exp(logits) / torch.exp(logits).sum(1, keepdim=True)).numpy()
+    np.testing.assert_allclose(fitted.predict_proba(X), by_hand, atol=1e-5)
+    assert np.array_equal(fitted.predict(X), by_hand.argmax(1))
+
+
+def test_a_network_in_training_mode_would_mix_the_images_of_a_batch(fitted):
+    "A wrong variant, which the check of unseen images catches."
+    model, unseen = pickle.loads(pickle.dumps(fitted.model_)).train(), load_images("digits").images[500:512]
+
+    def wrong(images):
+        return model(build_views(fitted.config_).plain(images)).p.detach().numpy()
+
+    in_pairs = np.concatenate([wrong(unseen[i : i + 2]) for i in range(0, 12, 2)])
+    assert np.abs(in_pairs - wrong(unseen)).max() > 1e-2
+
+
 def test_labels_are_ignored(X, fitted):
     with_labels = load_images(X)
     with_labels.labels = np.arange(36) % 3
@@ -147,7 +199,7 @@ def test_labels_are_ignored(X, fitted):
 
 
 def test_folder(tmp_path, X):
-    "A folder of mixed sizes is fitted, and another folder is read as the trained one was: same size, same number of channels."
+    "A folder of mixed sizes is fitted; another folder is read with the size and channels of the trained one."
     for i, pixels in enumerate(X[:24]):
         Image.fromarray(pixels).resize((16, 16) if i % 2 else (16, 20)).save(tmp_path / f"{i:02}.png")
     model = tiny(image_size=8).fit(str(tmp_path))
@@ -177,7 +229,7 @@ def test_images_that_are_not_square(X):
 # ---------------------------------------------------------------- parameters
 
 
-def test_batch_size_is_lowered_only_if_nobody_asked(X, caplog):
+def test_batch_size_is_lowered_only_if_it_was_not_given(X, caplog):
     settings = {k: v for k, v in TINY.items() if k != "batch_size"}
     with caplog.at_level(logging.WARNING, "dcacn_nb"):
         assert tiny(settings=settings).fit(X).config_.batch_size == 36
@@ -197,6 +249,7 @@ def test_batch_size_is_lowered_only_if_nobody_asked(X, caplog):
         ({"settings": {"seed": 1}}, "give random_state=1 instead"),
         ({"settings": {"epochs": 1}}, "must not hold 'epochs'"),
         ({"device": "gpu"}, "device must be"),
+        ({"settings": TINY | {"batch_size": 40}}, "36 images are fewer than batch_size=40"),
     ],
 )
 def test_bad_parameters(X, arguments, message):
@@ -257,10 +310,12 @@ def test_save_keeps_tuples_paths_and_seeds(X, tmp_path):
 def test_what_cannot_be_saved_or_loaded(fitted, tmp_path):
     with pytest.raises(NotFittedError):
         DCACN().save(tmp_path / "x.safetensors")
+    with pytest.raises(NotFittedError):
+        DCACN().predict(np.zeros((4, 8, 8), np.uint8))
     with pytest.raises(CheckpointError, match="does not exist"):
         DCACN.load(tmp_path / "x.safetensors")
     foreign = save_checkpoint(tmp_path / "foreign.safetensors", {"a": torch.zeros(1)}, {"step": 1})
-    with pytest.raises(CheckpointError, match="holds no DCACN estimator"):
+    with pytest.raises(CheckpointError, match="does not hold a DCACN estimator"):
         DCACN.load(foreign)
     data = bytearray(fitted.save(tmp_path / "bad.safetensors").read_bytes())
     data[-1] ^= 1
@@ -270,5 +325,5 @@ def test_what_cannot_be_saved_or_loaded(fitted, tmp_path):
 
 
 def test_survives_what_joblib_does(X, fitted):
-    "Grid searches send estimators to other processes by pickle; the saved file has none."
+    "Grid searches send estimators to other processes by pickle; the saved file contains none."
     assert np.array_equal(pickle.loads(pickle.dumps(fitted)).predict(X), fitted.labels_)
