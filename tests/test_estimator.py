@@ -1,8 +1,8 @@
 """The scikit-learn estimator: conventions, inputs of every layout, unseen images, saving.
 
 An estimator whose tags exclude tables is asked little by `check_estimator`. So a subclass that turns each row of a
-table into a small picture goes through scikit-learn's whole list, about fifty checks. Those on the number of columns and
-on sparse, complex and text data are answered by the wrapper's `validate_data`, and say something about the wrapper alone.
+table into a small picture goes through scikit-learn's whole list, about fifty checks. Those on the number of columns
+and on sparse, complex and text data are answered by the wrapper's `validate_data`: they test the wrapper alone.
 """
 
 import logging
