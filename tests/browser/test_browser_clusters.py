@@ -105,7 +105,7 @@ def look_at_pictures(page, view):
     for images in (surest, doubtful):
         assert view.drawn(images) == [[n % 256, n * 7 % 256, n * 13 % 256] for n in numbers(images)]
     doubtful.nth(0).hover()
-    view.says(TOLD, "image 3: cluster 3 0.51, then cluster 4 0.49")
+    view.says(TOLD, "image 3: cluster 3 0.51, second cluster 4 0.49")
     assert "100 images, 7.1 %" in card.inner_text()
     view.root.locator("input[type=range]").fill("2")
     assert surest.count() == 2
@@ -131,7 +131,7 @@ def name_and_merge(page, view, other, file):
         and "200 images" in other.card("<i>threes</i> & co").inner_text()
     )
     view.press("Take apart")
-    view.says(SAID, "is taken apart")
+    view.says(SAID, "was taken apart")
     view.press("Undo")
     view.says(SAID, "Undone.")
     assert "clusters 3 + 5" in view.card("<i>threes</i> & co").inner_text()
@@ -238,7 +238,7 @@ def mend(view, folder):
         "left alone" in view.root.get_by_role("alert").inner_text()
         and view.root.locator("input[type=checkbox]").count() == 12
     )
-    view.press("Set the file aside and begin anew")
+    view.press("Set the file aside and start over")
     view.says(SAID, "clusters.damaged-1.json")
     assert (
         not view.root.get_by_role("alert").is_visible()

@@ -136,7 +136,7 @@ def pixels_are_true(page, photos):
         assert (shown[..., :3] == wanted).mean() > 0.999
     scales = photos.evaluate(SCALES)
     assert max(scales) - min(scales) < 0.02 and abs(scales[0] - round(scales[0])) < 0.02, scales
-    assert f"1 pixel of a crop = {round(scales[0])} of the screen" in photos.inner_text()
+    assert f"1 pixel of a crop = {round(scales[0])} pixels of the screen" in photos.inner_text()
 
 
 def pointing(page, digits):
@@ -197,13 +197,13 @@ def keyboard(page, photos):
 
 def stepping(page, photos):
     "The steps run from the bare crop to what the network gets, and the captions say what each did."
-    appears(photos, "9 of 9: + blur: as the network gets them")
+    appears(photos, "9 of 9: + blur: as the network sees them")
     last = image_of(photos.locator(".dcacn-crop-pixels").first)
     photos.get_by_role("button", name="Previous step").click()
-    appears(photos, "8 of 9: + loss of colour")
-    appears(photos.locator(".dcacn-crop-caption").first, "colour lost")  # crop 1 of seed 0
+    appears(photos, "8 of 9: + grayscale")
+    appears(photos.locator(".dcacn-crop-caption").first, "grayscale")  # crop 1 of seed 0
     press(slider(photos, "step"), "Home")
-    appears(photos, "1 of 9: cut out and resized")
+    appears(photos, "1 of 9: crop and resize")
     until(
         page,
         "last => document.querySelectorAll('.dcacn-place > .dcacn')[1].querySelector('.dcacn-crop-pixels').toDataURL() !== last",

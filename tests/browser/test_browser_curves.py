@@ -100,7 +100,7 @@ def test_values_under_the_pointer(shown, artifacts):
     one.screenshot(path=str(artifacts / "curves-hover.png"))
     canvases.nth(3).hover(position={"x": 50 + (box["width"] - 62) * 3.5 / 20, "y": 60})
     expect_text(one.locator("caption"), "Values at epoch 3.5")
-    assert row(one, "images a second").inner_text() == "–"  # not a number: a gap
+    assert row(one, "images per second").inner_text() == "–"  # not a number: a gap
     shown.mouse.move(5, 5)
     expect_text(one.locator("caption"), "Latest values")
 

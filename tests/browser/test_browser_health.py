@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from browser import HARMLESS
 
-from dcacn_nb.widgets.feed import Thinned
+from dcacn_nb.widgets.feed import ThinnedList
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 LONG = 60_000
@@ -105,15 +105,15 @@ def cell(view, epoch, cluster, n=6, k=4):
 
 
 def test_health_while_it_trains(lab, page, artifacts):
-    "Diagnosis, readings, likeness, keyboard, following and languages; then the end of the run and what stays in the notebook."
+    "Diagnosis, readings, similarity, keyboard, following and languages; then the end of the run and what stays in the notebook."
     view = opened(lab, page, "health_live.ipynb", RUN)
-    # the newest epoch: collapse, with the present settings; likeness of the snapshot before it
+    # the newest epoch: collapse, with the present settings; similarity of the snapshot before it
     view.says(
         view.list,
         "✕ ProblemCollapse: cluster 2 holds 100% of the images. What to try: raise balance_weight (now 0, usually 1); lower lr (now 0.002).",
     )
     assert view.list.locator("..").get_attribute("role") == "status" and view.list.locator("li").count() == 1
-    view.says(view.panels.nth(3), "Likeness of clusters, snapshot of epoch 3")
+    view.says(view.panels.nth(3), "Similarity of clusters, snapshot of epoch 3")
     p = np.float32(
         page.evaluate("() => 0.025") + 0.9 * np.eye(4)[[0, 0, 2, 3]]
     )  # what the images of each kind get at epoch 3
@@ -121,7 +121,7 @@ def test_health_while_it_trains(lab, page, artifacts):
     pair = max(((i, j) for i in range(4) for j in range(i + 1, 4)), key=lambda ij: like[ij])
     view.says(
         view.reading(3),
-        f"The most alike: {' and '.join('cluster 2 (<b>twos</b>)' if k == 2 else f'cluster {k}' for k in pair)}, {like[pair]:.2f}.",
+        f"The most similar: {' and '.join('cluster 2 (<b>twos</b>)' if k == 2 else f'cluster {k}' for k in pair)}, {like[pair]:.2f}.",
     )
     page.set_viewport_size({"width": 1280, "height": 1700})
     view.prints()
@@ -158,7 +158,7 @@ def test_health_while_it_trains(lab, page, artifacts):
     view.says(view.list, "! Warning1 of 4 clusters is empty")
     view.slider.focus()
     page.keyboard.press("ArrowLeft")
-    view.says(view.list, "✓ WellNo sign of collapse: all 4 clusters are in use, view information 1.00")
+    view.says(view.list, "✓ GoodNo sign of collapse: all 4 clusters are in use, view information 1.00")
     view.says(view.panels.nth(3), "snapshot of epoch 0")
     assert view.slider.get_attribute("aria-valuetext") == "epoch 2"
     view.canvas(2).focus()
@@ -276,7 +276,7 @@ w
     view.root.screenshot(path=str(artifacts / "health-narrow.png"))
 
     # the browser forgets what Python forgets: its slider goes through the epochs of the thinned list, in this order
-    kept = Thinned(4)
+    kept = ThinnedList(4)
     for epoch in range(23):
         kept.append(f"epoch {epoch}")
     browser.run_python(page, "for epoch in range(23): small(evaluated(epoch))")

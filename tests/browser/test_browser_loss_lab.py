@@ -139,7 +139,7 @@ def mouse_on_the_circle(page, root):
     left, top = centre(a2)
     assert math.hypot(left - x, top - y) == pytest.approx(0.36 * box["width"], abs=2)  # it stays on the circle
     assert ask(page, "w.state.angles[:3]") == [10, 165, 255]
-    root.get_by_role("button", name="Back to the start").click()
+    root.get_by_role("button", name="Reset").click()
     becomes(page, "w.state.angles[3]", 80)
 
 
@@ -157,7 +157,7 @@ def finger_on_the_circle(page, root):
     send("touchEnd")
     becomes(page, "w.state.angles[2]", lambda angle: 260 < angle < 300)
     assert centre(c1)[0] > x + 20
-    root.get_by_role("button", name="Back to the start").click()
+    root.get_by_role("button", name="Reset").click()
     becomes(page, "w.state.angles[2]", 255)
 
 
@@ -188,12 +188,12 @@ def keyboard_on_the_circle(page, root):
 
 def downhill_on_the_circle(page, root):
     "Each button rolls down its own loss."
-    root.get_by_role("button", name="Back to the start").click()
+    root.get_by_role("button", name="Reset").click()
     before = becomes(page, "w.losses", lambda losses: abs(losses["coupled"] - 0.5654) < 1e-3)
     root.get_by_role("button", name="Downhill: decoupled").click()
     becomes(page, "w.losses['decoupled']", lambda value: value < before["decoupled"] - 1)
     reads(page, root)
-    root.get_by_role("button", name="Back to the start").click()
+    root.get_by_role("button", name="Reset").click()
     becomes(page, "w.state.angles[3]", 80)
     root.get_by_role("button", name="Downhill: InfoNCE").click()
     becomes(page, "w.losses['coupled']", lambda value: value < before["coupled"] - 0.2)
@@ -213,7 +213,7 @@ def mouse_in_the_triangle(page, root):
     assert sum(row) == pytest.approx(1) and ask(page, "w.state.p[1][0]") == frame
     after = ask(page, "w.losses")
     assert after["sample_decoupled"] > before["sample_decoupled"] + 0.05 and picture(stage) != old
-    appears(root.locator("table").filter(has_text="contrast alone"), f"▸ {after['sample_decoupled']:.3f}")
+    appears(root.locator("table").filter(has_text="contrast only"), f"▸ {after['sample_decoupled']:.3f}")
     appears(root.locator(".dcacn-losslab-matrix tbody tr").first, f"{row[2]:.2f}")
     assert f"{round(100 * row[2])} % cluster 2" in disc.get_attribute("aria-label")
     root.get_by_label("both views move together").check()
@@ -310,7 +310,7 @@ def in_chinese(page, root, artifacts):
 def what_stays(lab, page, root, artifacts):
     "The picture is renewed by its button; the saved file opened without that kernel shows it with its words, and no dead widget."
     root.get_by_role("button", name="Six points on a circle").click()
-    root.get_by_role("button", name="Back to the start").click()
+    root.get_by_role("button", name="Reset").click()
     becomes(page, "[w.state.page, w.state.angles[3]]", ["points", 80])
     browser.run_python(page, "w.show(temperature=0.25)")
     root.get_by_role("button", name="Keep this picture").click()

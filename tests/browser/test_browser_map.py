@@ -50,9 +50,9 @@ AT_REST = """async node => {  // the picture, once it no longer changes
 @pytest.fixture(scope="module")
 def shown(lab, chromium):
     "A page with the widget, all of whose maps are made."
-    browser.write_notebook(lab.root / "embedding_live.ipynb", RUN)
+    browser.write_notebook(lab.root / "map_live.ipynb", RUN)
     page = browser.new_page(chromium)
-    lab.open(page, "embedding_live.ipynb")
+    lab.open(page, "map_live.ipynb")
     assert browser.run_all(page, 180)["errors"] == []
     page.locator(".dcacn-legend button").nth(2).wait_for(timeout=WAIT)
     yield page
@@ -85,7 +85,7 @@ def test_pointer(shown, artifacts):
     "Points are drawn; hovering shows image and words, names as text; a dragged rectangle selects, in Python as well, and shows the images."
     canvas = the_map(shown)
     assert canvas.evaluate(INK)[0] > 1500
-    shown.screenshot(path=str(artifacts / "embedding-light.png"))
+    shown.screenshot(path=str(artifacts / "map-light.png"))
     canvas.hover(position=a_point(canvas))
     tip = shown.locator(".dcacn-tip")
     tip.wait_for(timeout=WAIT)
@@ -99,7 +99,7 @@ def test_pointer(shown, artifacts):
         "node => [...node.getContext('2d').getImageData(48, 48, 1, 1).data].slice(0, 3)"
     )
     assert (red, green, blue) == (250, 40, 40)
-    shown.screenshot(path=str(artifacts / "embedding-hover.png"))
+    shown.screenshot(path=str(artifacts / "map-hover.png"))
     box = canvas.bounding_box()
     shown.mouse.move(box["x"] + 3, box["y"] + 3)
     shown.mouse.down()
@@ -111,7 +111,7 @@ def test_pointer(shown, artifacts):
     shown.get_by_label("select cluster").select_option(label="cluster 1")
     summary(shown, "; 30 images selected.")
     browser.run_python(shown, "assert sorted(view.selected) == list(range(1001, 1090, 3))")
-    shown.screenshot(path=str(artifacts / "embedding-selected.png"))
+    shown.screenshot(path=str(artifacts / "map-selected.png"))
     browser.run_python(shown, "view.selection = [1004]")
     shown.locator(".dcacn-gallery li").nth(1).wait_for(state="detached", timeout=WAIT)
     assert "image 1004" in shown.locator(".dcacn-gallery canvas").get_attribute("aria-label")
@@ -229,7 +229,7 @@ def test_scrubber_and_menus(shown, artifacts):
         shown.get_by_label("colour by").select_option(value)
         summary(shown, {"class": "coloured by 2 classes", "confidence": "coloured by confidence (mean 0.90)"}[value])
         pictures.add(canvas.evaluate(AT_REST))
-        shown.screenshot(path=str(artifacts / f"embedding-{value}.png"))
+        shown.screenshot(path=str(artifacts / f"map-{value}.png"))
     shown.get_by_label("colour by").select_option("cluster")
     shown.get_by_label("map", exact=True).select_option("pca")
     summary(shown, "PCA of 90 images at epoch 2 (snapshot 3 of 3)")
@@ -272,7 +272,7 @@ def test_dark_chinese_and_narrow(shown, artifacts):
     canvas.evaluate(AT_REST)
     ink, paper = canvas.evaluate(INK)
     assert ink > 1500 and max(paper) < 60
-    shown.screenshot(path=str(artifacts / "embedding-dark.png"))
+    shown.screenshot(path=str(artifacts / "map-dark.png"))
     browser.run_python(shown, "view.lang = 'zh'")
     shown.get_by_role("button", name="播放").wait_for(timeout=WAIT)
     summary(shown, "90 张图像的 t-SNE")
@@ -282,7 +282,7 @@ def test_dark_chinese_and_narrow(shown, artifacts):
         """node => [...node.querySelectorAll('button, select, input, canvas, option')].map(part => part.getAttribute('aria-label') ?? part.textContent).join(' ')"""
     )
     assert not re.findall(r"(?<![\w-])[A-Za-z]{4,}", re.sub("Shift|t-SNE|PCA|Esc", "", words)), words
-    shown.screenshot(path=str(artifacts / "embedding-zh.png"))
+    shown.screenshot(path=str(artifacts / "map-zh.png"))
     browser.change_theme(shown, "Light")
     browser.run_python(shown, "view.lang = 'en'")
     summary(shown, "t-SNE of 90")
@@ -293,7 +293,7 @@ def test_dark_chinese_and_narrow(shown, artifacts):
     )
     the_map(shown)
     assert section.evaluate("node => node.scrollWidth <= 400")
-    section.screenshot(path=str(artifacts / "embedding-narrow.png"))
+    section.screenshot(path=str(artifacts / "map-narrow.png"))
     section.evaluate("node => { node.parentElement.style.width = ''; }")
 
 
@@ -313,11 +313,11 @@ def test_a_running_film_and_what_is_left(lab, shown, artifacts):
     browser.save(shown)
     assert shown.complaints == []
     shown.evaluate("async () => { await window.testPanel.sessionContext.shutdown(); }")
-    lab.open(shown, "embedding_live.ipynb")
+    lab.open(shown, "map_live.ipynb")
     last = shown.locator(".dcacn-last").first
     last.wait_for(timeout=WAIT)
     assert last.is_visible() and "epoch 4 (snapshot 5 of 5)" in last.inner_text()
-    shown.screenshot(path=str(artifacts / "embedding-last.png"))
+    shown.screenshot(path=str(artifacts / "map-last.png"))
     pixels = last.locator(
         "img"
     ).evaluate("""async node => { await node.decode(); const canvas = document.createElement('canvas'); canvas.width = node.naturalWidth; canvas.height = node.naturalHeight;

@@ -398,7 +398,7 @@ def test_moved_images_stay_when_the_network_changes_its_mind():
     assert table.loc[table["name"] == "mine", "index"].tolist() == taken
     assert set(table.loc[(table["cluster"] == 0) & ~table["index"].isin(taken), "name"]) == {"zero"}
     changed = (probabilities(seed=0).argmax(1) != probabilities(seed=1).argmax(1))[:6].sum()
-    assert changed and f"has since moved {changed} " in widget.summary
+    assert changed and f"changed its own assignment of {changed} of them" in widget.summary
 
 
 def test_figure_is_plot_clusters_and_follows_the_edits():

@@ -353,7 +353,7 @@ def test_words_and_picture():
         "Image 0 of 0 to 2 (30 × 20 px), seed 0: "
         f"two global crops of 24 px show {first}, {second} of it; 5 local crops of 12 px show "
     )
-    assert viewer.summary.endswith("Step 9 of 9: + blur: as the network gets them.")
+    assert viewer.summary.endswith("Step 9 of 9: + blur: as the network sees them.")
     viewer.lang = "zh"
     assert viewer.summary.startswith("图像 0") and first in viewer.summary and "网络得到的视图" in viewer.summary
     assert "as the network sees them" in viewer.figure().alt
