@@ -16,7 +16,7 @@ from PIL import Image
 
 from dcacn_nb.core.checks import check_in
 from dcacn_nb.core.files import atomic_write
-from dcacn_nb.report.palette import COLORS, SCORES, THEMES  # noqa: F401
+from dcacn_nb.report.palette import COLORS, THEMES
 
 FORMATS = (".png", ".svg", ".pdf")
 OWN_COLOR = "own colour"  # the gid of a text that keeps its colour on any paper
@@ -132,17 +132,20 @@ def compact_png(
     "The same picture in 256 colours, a third of the size; those of the palette and the most frequent ones stay exact."
     picture = Image.open(png).convert("RGB")
     pixels = np.asarray(picture).astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
-    values, counts = np.unique(pixels, return_counts=True)
+    values, inverse, counts = np.unique(pixels, return_inverse=True, return_counts=True)
     # lines and dots of a chart are few pixels beside a photograph: no averaging may merge their colours
     counts[np.isin(values, _OURS)] += pixels.size
-    kept = values[np.argsort(-counts, kind="stable")][: 256 if len(values) <= 256 else _KEPT]
-    palette = np.stack([kept >> 16, kept >> 8 & 255, kept & 255], 1).astype(np.uint8).tobytes()
+    kept = np.argsort(-counts, kind="stable")[: 256 if len(values) <= 256 else _KEPT]
+    place = np.full(len(values), -1)
+    place[kept] = np.arange(len(kept))
+    index, palette = place[inverse.reshape(pixels.shape)], [*(values[kept, None] >> [16, 8, 0] & 255).ravel().tolist()]
     if len(values) > 256:
-        rest = picture.quantize(256 - _KEPT, dither=Image.Dither.NONE).getpalette()
-        palette += bytes(rest[: 3 * (256 - _KEPT)])
-    table, file = Image.new("P", (1, 1)), io.BytesIO()
-    table.putpalette(palette)
-    picture.quantize(palette=table, dither=Image.Dither.NONE).save(file, "png", optimize=True)
+        rest = picture.quantize(256 - _KEPT, dither=Image.Dither.NONE)
+        index = np.where(index < 0, np.asarray(rest).astype(int) + _KEPT, index)
+        palette += rest.getpalette()
+    small, file = Image.fromarray(index.astype(np.uint8)), io.BytesIO()
+    small.putpalette(palette)
+    small.save(file, "png", optimize=True)
     return file.getvalue()
 
 
