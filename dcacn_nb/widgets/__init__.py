@@ -13,6 +13,7 @@ _MODULES = {
     "ClusterBrowser": "clusters",
     "Dashboard": "dashboard",
     "LossLab": "loss_lab",
+    "LiveWidget": "live",
 }
 __all__ = list(_MODULES)
 

@@ -12,7 +12,7 @@ from dcacn_nb.report.figures.attention import plot_attention
 from dcacn_nb.report.picture import Picture
 from dcacn_nb.widgets.attention_maps import EncodedMaps, RunMaps
 from dcacn_nb.widgets.feed import Follower, History
-from dcacn_nb.widgets.live import LiveWidget, sprite_sheet, widget_words
+from dcacn_nb.widgets.live import STATIC, LiveWidget, sprite_sheet, widget_words
 
 # setting `attention` -> key of its text
 LABELS = {True: "with", False: "without", "channel": "half_channel", "spatial": "half_spatial"}
@@ -26,7 +26,7 @@ def colour_table(name: str = "viridis") -> bytes:
 class AttentionViewer(LiveWidget):
     "Spatial attention and activation over images, and channel attention, over the epochs of one run or of two."
 
-    NAMES = ("attention",)
+    ESM = STATIC / "attention.js"
     WORDS = widget_words("attention")
     colours = traitlets.Bytes().tag(sync=True)  # 256 x RGB
     follower = _second = None  # on the class too, so that a widget with bad arguments can be closed

@@ -16,7 +16,7 @@ from dcacn_nb.report.figures.views import plot_crops
 from dcacn_nb.report.picture import Picture, empty_picture
 from dcacn_nb.widgets.crops_knobs import knob_groups, knobs_of, with_knobs
 from dcacn_nb.widgets.crops_steps import Drawn, crops_at, effect, replay, step_names
-from dcacn_nb.widgets.live import LiveWidget, sprite_sheet, widget_words
+from dcacn_nb.widgets.live import STATIC, LiveWidget, sprite_sheet, widget_words
 
 
 def _shares(boxes: Tensor, area: int) -> str:
@@ -30,7 +30,7 @@ def _shares(boxes: Tensor, area: int) -> str:
 class CropViewer(LiveWidget):
     "One image, the boxes of its crops, and the crops as the network sees them, with every knob of `MultiCrop`."
 
-    NAMES = ("crops",)
+    ESM = STATIC / "crops.js"
     WORDS = widget_words("crops")
     MOST = 512  # longest side of the image as it is sent to the browser, pixels
 

@@ -13,7 +13,7 @@ from dcacn_nb.report.figures.curves import plot_curves
 from dcacn_nb.report.palette import SCORES
 from dcacn_nb.report.picture import Picture
 from dcacn_nb.widgets.feed import Follower, History, ThinnedList
-from dcacn_nb.widgets.live import LiveWidget, float_bytes, widget_words
+from dcacn_nb.widgets.live import STATIC, LiveWidget, float_bytes, widget_words
 
 POINTS = 1200  # points kept of a line: every evaluation of 1,000 epochs, and about twice the pixels of a panel
 PAUSE = 0.1  # seconds between two messages: a run may report hundreds of steps a second
@@ -157,7 +157,7 @@ def _check_compare(
 class Curves(LiveWidget):
     "Scores, losses, learning rate, speed and gradient norm over the epochs, of one run or of several."
 
-    NAMES = ("curves",)
+    ESM = STATIC / "curves.js"
     WORDS = widget_words("curves")
 
     def __init__(

@@ -15,7 +15,7 @@ from dcacn_nb.widgets.clusters import ClusterBrowser
 from dcacn_nb.widgets.crops import CropViewer
 from dcacn_nb.widgets.curves import Curves
 from dcacn_nb.widgets.health import ClusterHealth
-from dcacn_nb.widgets.live import LiveWidget, widget_words
+from dcacn_nb.widgets.live import STATIC, LiveWidget, widget_words
 from dcacn_nb.widgets.map import MapViewer
 
 logger = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ PARTS = {
 class Dashboard(LiveWidget):
     "The widgets of a run in tabs, with its controls, its progress and a button that saves figures."
 
-    NAMES = ("curves", "health", "map", "attention", "crops", "clusters", "dashboard")
+    ESM = STATIC / "dashboard.js"
     WORDS = widget_words("dashboard")
     children: "dict[str, LiveWidget]" = {}  # tab -> widget; on the class too, for a dashboard with bad arguments
     state = traitlets.Dict().tag(sync=True)  # status, done, planned, epoch, epochs, left, controls, note

@@ -13,7 +13,7 @@ from dcacn_nb.report.health import HEALTH, similarity
 from dcacn_nb.report.picture import Picture
 from dcacn_nb.report.record import cluster_names
 from dcacn_nb.widgets.feed import History, ThinnedList
-from dcacn_nb.widgets.live import LiveWidget, float_bytes, widget_words
+from dcacn_nb.widgets.live import STATIC, LiveWidget, float_bytes, widget_words
 
 WORDS = {lang: texts | {key: SENTENCES[lang][key] for key in HEALTH} for lang, texts in widget_words("health").items()}
 
@@ -41,7 +41,7 @@ def row(
 class ClusterHealth(LiveWidget):
     "Sizes and similarity of the clusters and label-free measures over the epochs, with a diagnosis in words."
 
-    NAMES = ("health",)
+    ESM = STATIC / "health.js"
     WORDS = WORDS
 
     def __init__(

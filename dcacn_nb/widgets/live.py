@@ -21,6 +21,7 @@ from dcacn_nb.core.events import Event, RunFinished, RunStarted, StepDone
 from dcacn_nb.core.words import LANGUAGES, load_words
 from dcacn_nb.report.picture import Picture
 from dcacn_nb.widgets.feed import Follower, History
+from dcacn_nb.widgets.modules import bundle
 
 logger = logging.getLogger(__name__)
 STATIC = Path(__file__).parent / "static"
@@ -37,11 +38,12 @@ COMMON_WORDS = widget_words("common")
 
 
 def esm(
-    *names: str,  # files of widgets/static, without .js; the last one defines `render<Name>`
+    source: "Path | str",  # a file, or the text of a module whose imports are files of widgets/static
 ) -> str:  # one ES module
-    "The browser half of a widget: `common.js`, the files named, and the entry point."
-    parts = [(STATIC / f"{name}.js").read_text(encoding="utf-8") for name in ("common", *names)]
-    return "\n".join([*parts, f"export default live(render{names[-1].title().replace('_', '')});\n"])
+    "The browser half of a widget: a module and all that it imports."
+    if isinstance(source, Path):
+        return bundle(source.parent, source.stem)
+    return bundle(STATIC, "widget", source)
 
 
 def stylesheet() -> str:
@@ -77,7 +79,7 @@ def float_bytes(values: "Sequence[float] | np.ndarray") -> bytes:
 class LiveWidget(anywidget.AnyWidget):
     "Base of all widgets: an observer of events with a view in the browser, two languages and a lasting picture."
 
-    NAMES: "tuple[str, ...]" = ()
+    ESM: "Path | str" = ""  # the browser half: a file, or an ES module as text, which may import from `static/`
     WORDS: "dict[str, dict[str, str]]" = {}  # language -> key -> text; COMMON_WORDS are there without being named
     follower, run = None, None  # on the class too, so that a widget with bad arguments can be closed
     lang = traitlets.Enum(LANGUAGES, "en").tag(sync=True)
@@ -86,9 +88,9 @@ class LiveWidget(anywidget.AnyWidget):
     key = traitlets.Unicode().tag(sync=True)  # identifies this widget in the page
 
     def __init_subclass__(cls, **kwargs):
-        "A subclass that names its files gets its browser half."
-        if "NAMES" in vars(cls) and cls.NAMES:
-            cls._esm, cls._css = esm(*cls.NAMES), stylesheet()
+        "A subclass with an ES module gets its browser half."
+        if vars(cls).get("ESM"):
+            cls._esm, cls._css = esm(cls.ESM), stylesheet()
         super().__init_subclass__(**kwargs)
 
     def __init__(

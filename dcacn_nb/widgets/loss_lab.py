@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dcacn_nb.core.checks import check_float, check_in, check_int
 from dcacn_nb.report.picture import Picture
-from dcacn_nb.widgets.live import LiveWidget, widget_words
+from dcacn_nb.widgets.live import STATIC, LiveWidget, widget_words
 from dcacn_nb.widgets.loss_lab_losses import (
     AXES,
     EXAMPLES,
@@ -110,7 +110,7 @@ def _page_values(state: LabState, page: str) -> dict:
 class LossLab(LiveWidget):
     "Six points on a circle and six images between three clusters to drag, with all losses and their gradients."
 
-    NAMES = ("loss_lab",)
+    ESM = STATIC / "loss_lab.js"
     WORDS = widget_words("loss_lab")
 
     def __init__(

@@ -14,7 +14,7 @@ from dcacn_nb.core.events import Event, RunStarted, SnapshotTaken
 from dcacn_nb.report.figures.map import scatter_clusters
 from dcacn_nb.report.picture import Picture, empty_picture
 from dcacn_nb.report.record import cluster_names, nearest_snapshots
-from dcacn_nb.widgets.live import LiveWidget, sprite_sheet, widget_words
+from dcacn_nb.widgets.live import STATIC, LiveWidget, sprite_sheet, widget_words
 from dcacn_nb.widgets.map_film import Film, MapFrame
 from dcacn_nb.widgets.projector import Projector, next_map, quantised, unit_map
 
@@ -50,7 +50,7 @@ def _whole_labels(labels: "Sequence[int] | np.ndarray | None") -> "np.ndarray | 
 class MapViewer(LiveWidget):
     "t-SNE or PCA of the same images at every snapshot; points move and do not jump (the paper's Figure 4)."
 
-    NAMES = ("map",)
+    ESM = STATIC / "map.js"
     WORDS = widget_words("map")
     method = traitlets.Enum(tuple(METHODS), "tsne").tag(sync=True)
     color_by = traitlets.Enum(COLOR_BY, "cluster").tag(sync=True)

@@ -9,6 +9,7 @@ from PIL import Image
 from dcacn_nb.core.events import EpochDone, RunFinished, RunStarted, StepDone
 from dcacn_nb.report.figures import plot_curves
 from dcacn_nb.runs.log import RunLog
+from dcacn_nb.widgets.curves import Curves
 from dcacn_nb.widgets.live import COMMON_WORDS, LiveWidget, sprite_sheet
 
 
@@ -166,3 +167,21 @@ def test_bad_arguments_are_refused(tmp_path):
         fed().save_figure(tmp_path / "loss.gif")
     with pytest.raises(NotImplementedError, match="LiveWidget has no printed picture"):
         LiveWidget().figure()
+
+
+def test_a_browser_half_as_text_may_import_from_the_packages_files():
+    "A widget written in a notebook; what does not exist is refused when the class is made."
+
+    class Small(LiveWidget):
+        ESM = """import {live} from "./mount.js";
+import {h} from "./dom.js";
+const render = ({root}) => root.append(h("p"));
+export default live(render);
+"""
+
+    assert "import " not in Small._esm.split("function mount")[0] and Small._esm.count("export default") == 1
+    assert Small._css == Curves._css and Curves._esm != Small._esm
+    with pytest.raises(FileNotFoundError, match="needs nowhere.js"):
+
+        class Wrong(LiveWidget):
+            ESM = 'import {live} from "./nowhere.js";\nexport default live(render);'
