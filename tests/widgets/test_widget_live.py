@@ -1,6 +1,7 @@
 "What all widgets share: languages, messages, tiles, the lasting picture, and folders."
 
 import io
+import re
 
 import numpy as np
 import pytest
@@ -179,7 +180,8 @@ const render = ({root}) => root.append(h("p"));
 export default live(render);
 """
 
-    assert "import " not in Small._esm.split("function mount")[0] and Small._esm.count("export default") == 1
+    assert not re.search("^import ", Small._esm, re.MULTILINE) and Small._esm.count("\nexport default ") == 1
+    assert "function mount(" in Small._esm and "function mark(" not in Small._esm  # what is needed, and no more
     assert Small._css == Curves._css and Curves._esm != Small._esm
     with pytest.raises(FileNotFoundError, match="needs nowhere.js"):
 
