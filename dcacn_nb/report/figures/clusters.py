@@ -47,7 +47,7 @@ def plot_clusters(
 def _draw_rows(canvas: np.ndarray, step: int, heads: "dict[int, str]") -> Picture:
     "The canvas in a picture of 9 inches, room for the names of the rows to its left, and the heads of its two halves."
     height = 9 * 0.86 * canvas.shape[0] / canvas.shape[1]
-    figure = Picture(figsize=(9, height + 0.35))
+    figure = Picture(figsize=(9, height + 0.35), layout="none")
     axis = figure.add_axes((0.14, 0.0, 0.86, height / (height + 0.35)))
     axis.imshow(canvas, interpolation="nearest", aspect="auto")
     axis.set(xticks=[], yticks=[(row + 0.5) * step for row in range(canvas.shape[0] // step)])
