@@ -56,7 +56,7 @@ def blank_figure(
     height: float,
 ) -> "tuple[Figure, object]":  # the figure and its axes, in units of inches
     "A white figure with one axes and no frame. It needs no pyplot, so it may be made on any thread."
-    figure = Figure(figsize=(width, height), facecolor="white")
+    figure = Figure(figsize=(width, height), facecolor="white", layout="none")
     axes = figure.add_axes([0, 0, 1, 1])
     axes.set(xlim=(0, width), ylim=(0, height))
     axes.set_axis_off()

@@ -11,8 +11,8 @@ COLORS = (
     # four more, as far from those and from each other as CVD simulation allows
     "#6E6E6E",  # grey
     "#6A3D9A",  # purple
-    "#7F3F00",  # brown
     "#DCCF1E",  # yellow
+    "#7F3F00",  # brown
 )
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")  # with the colours: 40 pairs before one comes again
 DASHES = ("-", "--", "-.", ":")

@@ -20,7 +20,7 @@ from dcacn_nb.report.palette import COLORS, THEMES
 
 FORMATS = (".png", ".svg", ".pdf")
 OWN_COLOR = "own colour"  # the gid of a text that keeps its colour on any paper
-_KEPT = 48  # colours that a PNG of 256 colours keeps exactly: ours, then the most frequent ones
+_KEPT = 64  # colours that a PNG of 256 colours keeps exactly: ours and the most frequent ones, then outliers
 _OURS = [int(color[1:], 16) for color in (*COLORS, *sum(THEMES.values(), ()))]
 _CHINESE = (  # fonts with Chinese characters; matplotlib's own has none
     "Noto Sans CJK SC",
@@ -129,24 +129,36 @@ def _data_url(png: bytes) -> str:
 def compact_png(
     png: io.BytesIO,  # a PNG file
 ) -> bytes:  # a PNG file with a palette
-    "The same picture in 256 colours, a third of the size; those of the palette and the most frequent ones stay exact."
+    "The same picture in 256 colours, a third of the size; no colour is lost because few pixels have it."
     picture = Image.open(png).convert("RGB")
     pixels = np.asarray(picture).astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
-    values, inverse, counts = np.unique(pixels, return_inverse=True, return_counts=True)
-    # lines and dots of a chart are few pixels beside a photograph: no averaging may merge their colours
-    counts[np.isin(values, _OURS)] += pixels.size
-    kept = np.argsort(-counts, kind="stable")[: 256 if len(values) <= 256 else _KEPT]
-    place = np.full(len(values), -1)
-    place[kept] = np.arange(len(kept))
-    index, palette = place[inverse.reshape(pixels.shape)], [*(values[kept, None] >> [16, 8, 0] & 255).ravel().tolist()]
-    if len(values) > 256:
-        rest = picture.quantize(256 - _KEPT, dither=Image.Dither.NONE)
-        index = np.where(index < 0, np.asarray(rest).astype(int) + _KEPT, index)
-        palette += rest.getpalette()
-    small, file = Image.fromarray(index.astype(np.uint8)), io.BytesIO()
-    small.putpalette(palette)
+    values, first, inverse, counts = np.unique(pixels, return_index=True, return_inverse=True, return_counts=True)
+    colors = np.stack([values >> 16, values >> 8 & 255, values & 255], 1).astype(np.float32)
+    if len(values) <= 256:
+        palette, place = colors, np.arange(len(values))
+    else:
+        cut = picture.quantize(256 - _KEPT, dither=Image.Dither.NONE)
+        palette = np.array(cut.getpalette(), np.float32).reshape(-1, 3)
+        counts[np.isin(values, _OURS)] += pixels.size
+        palette, place = _with_kept(colors, counts, palette, np.asarray(cut).reshape(-1)[first].astype(int))
+    small, file = Image.fromarray(place[inverse].reshape(pixels.shape).astype(np.uint8)), io.BytesIO()
+    small.putpalette(palette.astype(np.uint8).ravel().tolist())
     small.save(file, "png", optimize=True)
     return file.getvalue()
+
+
+def _with_kept(colors: np.ndarray, counts: np.ndarray, palette: np.ndarray, place: np.ndarray) -> "tuple":
+    "A palette with the most frequent colours, and then those that it would change most; where each colour is in it."
+    error = np.linalg.norm(colors - palette[place], axis=1)
+    frequent = np.argsort(-counts, kind="stable")[: _KEPT // 2]
+    for i in range(_KEPT):
+        # lines and dots of a chart are few pixels beside a photograph, and averages would merge their colours
+        kept = frequent[i] if i < len(frequent) else error.argmax()
+        near = np.linalg.norm(colors - colors[kept], axis=1)
+        place = np.where(near < error, len(palette), place)
+        error, palette = np.minimum(near, error), np.concatenate([palette, colors[[kept]]])
+        place[kept] = len(palette) - 1
+    return palette, place
 
 
 def empty_picture(

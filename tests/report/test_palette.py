@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 from project import PACKAGE
 
+from dcacn_nb.report.figures.map import scatter_clusters
 from dcacn_nb.report.palette import COLORS, DASHES, MARKERS, THEMES, color_of, dash_of, marker_of
-from dcacn_nb.report.picture import compact_png
+from dcacn_nb.report.picture import Picture, compact_png
 
 # Machado, Oliveira and Fernandes (2009), full severity; rows give red, green, blue
 VISION = {
@@ -110,3 +111,19 @@ def test_few_colours_stay_exact():
     "A picture of at most 256 colours is not changed at all."
     pixels = np.random.default_rng(1).integers(0, 256, (256, 3), np.uint8)[np.arange(4096).reshape(64, 64) % 256]
     assert (decoded(compact_png(png(pixels))) == pixels).all()
+
+
+def test_a_dot_of_a_rare_colour_stays():
+    "One image in each of nine clusters beside 300 in the first, half transparent: no pixel becomes another colour."
+    cluster = np.array([0] * 300 + list(range(1, 10)))
+    points = np.random.default_rng(0).normal(size=(len(cluster), 2))
+    figure = Picture(figsize=(4, 4))
+    scatter_clusters(figure.add_subplot(), points, cluster, {})
+    full = io.BytesIO()
+    figure.savefig(full, format="png", dpi=100)
+    pixels = decoded(full.getvalue()).astype(float)
+    off = lambda other: np.linalg.norm(decoded(other) - pixels, axis=-1).max()
+    assert off(compact_png(full)) < 24
+    cut, merged = Image.open(full).convert("RGB").quantize(64, dither=Image.Dither.NONE), io.BytesIO()
+    cut.save(merged, "png")
+    assert off(merged.getvalue()) > 40, "the wrong variant must be caught"
