@@ -172,7 +172,7 @@ def check_colours(page, viewer, parts):
 
 def check_keyboard(page, viewer, parts):
     "Pointer and arrow keys mark the same place in all maps and read its values."
-    told, canvas = viewer.locator(".dcacn-attention-told").first, parts.nth(0).locator("canvas[role=img]").first
+    told, canvas = viewer.locator(".dcacn-attention-reading").first, parts.nth(0).locator("canvas[role=img]").first
     canvas.hover(
         position={"x": canvas.bounding_box()["width"] * 1.5 / 8, "y": canvas.bounding_box()["height"] * 3.5 / 8}
     )
@@ -199,7 +199,7 @@ def check_keyboard(page, viewer, parts):
 
 def check_bars(page, viewer):
     "Channels by the arrow keys and by the pointer, in order or sorted, with the value at the first epoch."
-    told, bars = viewer.locator(".dcacn-attention-told").last, viewer.locator(".dcacn-attention-bars")
+    told, bars = viewer.locator(".dcacn-attention-reading").last, viewer.locator(".dcacn-attention-bars")
     bars.focus()
     page.keyboard.press("ArrowRight")
     wait_text(page, told, "channel 0: 0.56 (epoch 0: 0.20)")  # rolled by three: 0.2 + 0.12 * 3
@@ -285,7 +285,7 @@ def check_end(lab, page, artifacts):
     again.locator(".dcacn-attention-maps").focus()
     for _ in range(2):  # the first key marks the middle; here, too, keys belong to the widget and not to the notebook
         page.keyboard.press("ArrowUp")
-    wait_text(page, again.locator(".dcacn-attention-told").first, "row 2 of 4, column 3 of 4")
+    wait_text(page, again.locator(".dcacn-attention-reading").first, "row 2 of 4, column 3 of 4")
     browser.save(page)
     page.evaluate("() => window.testPanel.sessionContext.shutdown()")
     lab.open(page, "attention_live.ipynb")  # a new kernel: nothing lives
