@@ -6,21 +6,29 @@
 __all__ = ['ADJUSTMENTS', 'PRESET', 'PAPER', 'as_float', 'sample_boxes', 'resize_matrix', 'apply_separable', 'crop_resize',
            'grey', 'blend', 'adjust_brightness', 'adjust_contrast', 'adjust_saturation', 'adjust_hue', 'adjust_some',
            'colour_jitter', 'blur_matrix', 'gaussian_blur', 'tilt', 'Augmentation', 'Draws', 'draw_augmentation',
-           'augment', 'Crops', 'MultiCrop', 'multicrop_for', 'paper_multicrop']
+           'augment', 'Crops', 'draw_views', 'whole', 'MultiCrop', 'multicrop_for', 'paper_multicrop']
 
-# %% ../../nbs/method/01_views.ipynb #1a2096c9
+# %% ../../nbs/method/01_views.ipynb #91d5ce9c
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
-from ..core.checks import check_float, check_int
+from ..core.checks import check_int
+from ..core.knobs import check_knob, check_knobs, knob
 
-# %% ../../nbs/method/01_views.ipynb #06936f05
+
+def _check_order(name: str, pair: "tuple[float, float]") -> None:
+    "Refuse a pair whose first number is the larger one."
+    if pair[0] > pair[1]:
+        raise ValueError(f"{name} must be ordered (smallest, largest), got {pair!r}")
+
+# %% ../../nbs/method/01_views.ipynb #d662340d
 def as_float(
     images: Tensor,  # (B,C,H,W) uint8, or float already in [0,1]; C is 1 or 3
 ) -> Tensor:  # (B,C,H,W) float32 in [0,1]
@@ -28,9 +36,8 @@ def as_float(
     if not isinstance(images, Tensor):
         raise TypeError(f"images must be a torch Tensor (B,C,H,W), got {type(images).__name__}")
     if images.ndim != 4 or images.shape[1] not in (1, 3) or images.numel() == 0:
-        raise ValueError(
-            f"images must have shape (B,C,H,W) with C = 1 or 3 and no empty axis, got {tuple(images.shape)}"
-        )
+        found = tuple(images.shape)
+        raise ValueError(f"images must have shape (B,C,H,W) with C = 1 or 3 and no empty axis, got {found}")
     if images.dtype == torch.uint8:
         return images.float().div(255)
     if not images.is_floating_point():
@@ -41,22 +48,21 @@ def as_float(
             raise ValueError(f"float images must be in [0,1], got values from {low:.3g} to {high:.3g}")
     return images.float()
 
-# %% ../../nbs/method/01_views.ipynb #1ba4ded0
+# %% ../../nbs/method/01_views.ipynb #ec57ebe8
 def sample_boxes(
     n: int,  # boxes to draw
     height: int,  # image height, pixels
     width: int,  # image width, pixels
     scale: "tuple[float, float]",  # range of the crop's area, share of the image's
     ratio: "tuple[float, float]",  # range of width / height
-    generator: torch.Generator,  # source of randomness; the boxes live on its device
+    generator: torch.Generator,  # source of randomness; the boxes are on its device
 ) -> Tensor:  # (n,4) float: top, left, height, width in pixels
-    "Random-resized-crop boxes (Szegedy et al. 2015) with real-valued corners, at least 1 px a side: area uniform, ratio log-uniform among those that fit."
+    "Boxes of random resized crops (Szegedy et al. 2015): area uniform, ratio log-uniform among those that fit."
     u = torch.rand(4, n, generator=generator, device=generator.device)
     area = (scale[0] + u[0] * (scale[1] - scale[0])) * height * width
-    # torchvision redraws boxes that stick out; drawing the ratio from those that fit needs no loop and no wait for the device
-    low, high = ((limit.clamp(*ratio)).log() for limit in (area / height**2, width**2 / area))
+    low, high = ((limit.clamp(*ratio)).log() for limit in (area / height**2, width**2 / area))  # ratios that fit
     shape = torch.exp(low + u[1] * (high - low))
-    w = (area * shape).sqrt().clamp(min=1, max=width)
+    w = (area * shape).sqrt().clamp(min=1, max=width)  # no box is less than a pixel wide or high
     h = (area / shape).sqrt().clamp(min=1, max=height)
     # no ratio may fit (a wide image, a large area): then the box shrinks until its ratio is in the range
     w, h = torch.minimum(w, h * ratio[1]), torch.minimum(h, w / ratio[0])
@@ -81,40 +87,33 @@ def resize_matrix(
     nearest = (pixel.floor() == centre.floor().clamp(0, size_in - 1)).to(weight.dtype)
     return torch.where(total < 1e-6, nearest, weight / total.clamp(min=1e-6))
 
-# %% ../../nbs/method/01_views.ipynb #5b2b7d4b
-def apply_separable(
-    rows: Tensor,  # (B,S,H) weights along the height; (V,B,S,H) for V results of each image; B may be 1: the same for all
-    images: Tensor,  # (B,C,H,W) float
-    columns: Tensor,  # (B,T,W) or (V,B,T,W) weights along the width
-) -> Tensor:  # (B,C,S,T) or (V,B,C,S,T)
-    "rows x image x columns transposed, for each image and channel: what a separable linear filter does."
+# %% ../../nbs/method/01_views.ipynb #6aecfd54
+def apply_separable(rows: Tensor, images: Tensor, columns: Tensor) -> Tensor:
+    "rows (B,S,H) x images (B,C,H,W) x columns (B,T,W) transposed; (V,B,...) matrices give V results per image."
     return torch.einsum("...bsh,bchw,...btw->...bcst", rows, images, columns).contiguous()
 
 
 def crop_resize(
     images: Tensor,  # (B,C,H,W) float
-    boxes: Tensor,  # (V*B,4) top, left, height, width in pixels, first view of all images, second view ...; need not be whole numbers
+    boxes: Tensor,  # (V*B,4) top, left, height, width in pixels: first view of all images, second view, ...
     size: int,  # side of the square output, pixels
     flip: "Tensor | None" = None,  # (V*B,) bool: mirror left-right
 ) -> Tensor:  # (V*B,C,size,size)
     "Crop every image by boxes of its own and resize with antialiasing: torchvision's `resized_crop`, batched."
-    if boxes.ndim != 2 or boxes.shape[1] != 4 or len(boxes) == 0 or len(boxes) % len(images):
-        raise ValueError(
-            f"boxes must have shape ({len(images)},4), one box an image (or a multiple of that), got {tuple(boxes.shape)}"
-        )
+    n, found = len(images), tuple(boxes.shape)
+    if boxes.ndim != 2 or boxes.shape[1] != 4 or len(boxes) == 0 or len(boxes) % n:
+        raise ValueError(f"boxes must have shape ({n},4), one box per image (or a multiple of that), got {found}")
     top, left, height, width = boxes.unbind(1)
     rows = resize_matrix(top, height, images.shape[2], size)
     columns = resize_matrix(left, width, images.shape[3], size)
     if flip is not None:
         columns = torch.where(flip[:, None, None], columns.flip(1), columns)
-    by_view = (-1, len(images))
+    by_view = (-1, n)
     return apply_separable(rows.unflatten(0, by_view), images, columns.unflatten(0, by_view)).flatten(0, 1)
 
-# %% ../../nbs/method/01_views.ipynb #b7d4dcba
-def grey(
-    images: Tensor,  # (B,C,H,W) float
-) -> Tensor:  # (B,1,H,W)
-    "Luma of ITU-R BT.601 for three channels, the channel itself for one."
+# %% ../../nbs/method/01_views.ipynb #a2490326
+def grey(images: Tensor) -> Tensor:
+    "Luma of ITU-R BT.601 (B,1,H,W) for three channels, the channel itself for one."
     if images.shape[1] == 1:
         return images
     r, g, b = images.unbind(1)
@@ -126,40 +125,28 @@ def blend(
     other: "Tensor | float",  # what to blend with, broadcast to the images' shape
     factor: Tensor,  # (B,) share of the image; more than 1 moves away from `other`
 ) -> Tensor:  # (B,C,H,W) in [0,1]
-    "factor * images + (1 - factor) * other, one factor an image, kept in [0,1]."
+    "factor * images + (1 - factor) * other, one factor per image, kept in [0,1]."
     factor = factor[:, None, None, None]
     return (factor * images + (1 - factor) * other).clamp(0, 1)
 
 
-def adjust_brightness(
-    images: Tensor,  # (B,C,H,W) float in [0,1]
-    factor: Tensor,  # (B,) >= 0; 0 black, 1 as it is
-) -> Tensor:  # (B,C,H,W) in [0,1]
-    "Blend with black."
+def adjust_brightness(images: Tensor, factor: Tensor) -> Tensor:
+    "Blend with black; factor (B,) >= 0: 0 black, 1 as it is."
     return blend(images, 0.0, factor)
 
-
-def adjust_contrast(
-    images: Tensor,  # (B,C,H,W) float in [0,1]
-    factor: Tensor,  # (B,) >= 0; 0 uniform, 1 as it is
-) -> Tensor:  # (B,C,H,W) in [0,1]
-    "Blend with the image's mean grey level."
+# %% ../../nbs/method/01_views.ipynb #c0bd62ef
+def adjust_contrast(images: Tensor, factor: Tensor) -> Tensor:
+    "Blend with the image's mean grey level; factor (B,) >= 0: 0 uniform, 1 as it is."
     return blend(images, grey(images).mean((1, 2, 3), keepdim=True), factor)
 
 
-def adjust_saturation(
-    images: Tensor,  # (B,C,H,W) float in [0,1]
-    factor: Tensor,  # (B,) >= 0; 0 without colour, 1 as it is
-) -> Tensor:  # (B,C,H,W) in [0,1]
-    "Blend with the grey image; grey images have no saturation and stay as they are."
+def adjust_saturation(images: Tensor, factor: Tensor) -> Tensor:
+    "Blend with the grey image; factor (B,) >= 0: 0 without colour, 1 as it is; grey images stay as they are."
     return blend(images, grey(images), factor) if images.shape[1] == 3 else images
 
 
-def adjust_hue(
-    images: Tensor,  # (B,C,H,W) float in [0,1]
-    shift: Tensor,  # (B,) turns of the hue circle, -0.5 to 0.5
-) -> Tensor:  # (B,C,H,W) in [0,1]
-    "Turn the hue circle (Smith 1978's HSV), value and saturation kept; grey images stay as they are."
+def adjust_hue(images: Tensor, shift: Tensor) -> Tensor:
+    "Turn the hue circle (Smith 1978's HSV) by shift (B,), -0.5 to 0.5 turns; grey images stay as they are."
     if images.shape[1] != 3:
         return images
     r, g, b = images.unbind(1)
@@ -172,7 +159,7 @@ def adjust_hue(
     k = (n + (sixths + 6 * shift[:, None, None])[:, None]) % 6
     return value[:, None] - chroma[:, None] * torch.minimum(k, 4 - k).clamp(0, 1)
 
-# %% ../../nbs/method/01_views.ipynb #eaf8453d
+# %% ../../nbs/method/01_views.ipynb #27dedf66
 ADJUSTMENTS = (adjust_brightness, adjust_contrast, adjust_saturation, adjust_hue)
 
 
@@ -191,12 +178,12 @@ def adjust_some(
     images: Tensor,  # (B,C,H,W); may be changed in place, so hand over a copy
     chosen: Tensor,  # (B,) bool: which images change
     adjust: Callable,  # (images, amount) -> images
-    amount: Tensor,  # (B,) one amount an image
+    amount: Tensor,  # (B,) one amount per image
 ) -> Tensor:  # (B,C,H,W)
     "`adjust(images, amount)` for the chosen images, the others as they are."
     return (_adjust_indexed if images.device.type == "cpu" else _adjust_where)(images, chosen, adjust, amount)
 
-
+# %% ../../nbs/method/01_views.ipynb #bf5eba2d
 def colour_jitter(
     images: Tensor,  # (B,C,H,W) float in [0,1]
     factors: Tensor,  # (B,4) brightness, contrast, saturation factors and hue shift
@@ -211,7 +198,7 @@ def colour_jitter(
             images = adjust_some(images, jittered & (order[:, turn] == kind), ADJUSTMENTS[kind], factors[:, kind])
     return images
 
-# %% ../../nbs/method/01_views.ipynb #430689a1
+# %% ../../nbs/method/01_views.ipynb #82e18339
 def blur_matrix(
     sigma: Tensor,  # (B,) standard deviation, pixels; 0 leaves the image as it is
     size: int,  # pixels along the axis
@@ -234,11 +221,10 @@ def gaussian_blur(
     radius: int,  # half width of the kernel, pixels, less than H and W
 ) -> Tensor:  # (B,C,H,W)
     "Gaussian blur with a standard deviation of each image's own."
-    return apply_separable(
-        blur_matrix(sigma, images.shape[2], radius), images, blur_matrix(sigma, images.shape[3], radius)
-    )
+    rows, columns = (blur_matrix(sigma, side, radius) for side in images.shape[2:])
+    return apply_separable(rows, images, columns)
 
-# %% ../../nbs/method/01_views.ipynb #db746590
+# %% ../../nbs/method/01_views.ipynb #df03e33c
 def tilt(
     images: Tensor,  # (B,C,H,W) float
     angle: Tensor,  # (B,) degrees, clockwise
@@ -247,55 +233,36 @@ def tilt(
     "Rotation and shear about the centre, borders continued: torchvision's `affine`, batched."
     turn, aspect = angle * (math.pi / 180), images.shape[2] / images.shape[3]
     cos, sin, zero = turn.cos(), turn.sin(), torch.zeros_like(turn)
-    # the inverse map: for every pixel of the result, where it comes from; both sides count from -1 to 1, however long they are
-    matrix = torch.stack([cos - sin * shear, (sin + cos * shear) * aspect, zero, -sin / aspect, cos, zero], 1).reshape(
-        -1, 2, 3
-    )
-    grid = affine_grid(matrix, list(images.shape), align_corners=False)
+    # the inverse map: for every pixel of the result, where it comes from; both sides count from -1 to 1
+    first, second = (cos - sin * shear, (sin + cos * shear) * aspect, zero), (-sin / aspect, cos, zero)
+    grid = affine_grid(torch.stack([*first, *second], 1).reshape(-1, 2, 3), list(images.shape), align_corners=False)
     return grid_sample(images, grid, padding_mode="border", align_corners=False)
 
-# %% ../../nbs/method/01_views.ipynb #412cd6b9
-def _check_pair(
-    name: str, pair: object, low: float, high: "float | None" = None, open_low: bool = False
-) -> "tuple[float, float]":
-    "`pair` as a tuple (smallest, largest) of floats in the range, else an error that names it."
-    if not isinstance(pair, (tuple, list)) or len(pair) != 2:
-        raise ValueError(f"{name} must be a pair (smallest, largest), got {pair!r}")
-    first, last = (
-        check_float(f"{name}[{i}]", value, low=low, high=high, open_low=open_low) for i, value in enumerate(pair)
-    )
-    if first > last:
-        raise ValueError(f"{name} must be ordered (smallest, largest), got {pair!r}")
-    return first, last
+# %% ../../nbs/method/01_views.ipynb #390fc8bb
+_chance, _spread = partial(knob, low=0, high=1), partial(knob, low=0)
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    "How strongly one kind of view is distorted: one knob a field (the paper's section 3.2; numbers: CC on CIFAR)."
+    "How strongly one kind of view is distorted (the paper's section 3.2; numbers: CC on CIFAR)."
 
-    flip: float = 0.5  # probability of a left-right mirror image; 0 for digits, clothes, text
-    jitter: float = 0.8  # probability of colour jitter
-    brightness: float = 0.4  # factor drawn from 1 +- this, not below 0
-    contrast: float = 0.4  # factor drawn from 1 +- this, not below 0
-    saturation: float = 0.4  # factor drawn from 1 +- this, not below 0; nothing happens to grey images
-    hue: float = 0.1  # shift drawn from +- this, turns of the hue circle, 0 to 0.5; nothing happens to grey images
-    grayscale: float = 0.0  # probability of losing all colour
-    blur: float = 0.0  # probability of a Gaussian blur
-    sigma: "tuple[float, float]" = (0.004, 0.04)  # range of the blur's standard deviation, share of the crop's side
-    rotation: float = 0.0  # angle drawn from +- this, degrees, 0 to 180
-    shear: float = 0.0  # slant drawn from +- this, share of the height
+    flip: float = _chance(0.5, "probability of a left-right mirror image; 0 for digits, clothes, text")
+    jitter: float = _chance(0.8, "probability of colour jitter")
+    brightness: float = _spread(0.4, "factor drawn from 1 +- this, not below 0")
+    contrast: float = _spread(0.4, "factor drawn from 1 +- this, not below 0")
+    saturation: float = _spread(0.4, "factor drawn from 1 +- this, not below 0; no effect on grey images")
+    hue: float = _spread(0.1, "shift drawn from +- this, turns of the hue circle; no effect on grey images", high=0.5)
+    grayscale: float = _chance(0.0, "probability of losing all colour")
+    blur: float = _chance(0.0, "probability of a Gaussian blur")
+    sigma: "tuple[float, float]" = _chance((0.004, 0.04), "range of the blur's standard deviation, share of the side")
+    rotation: float = _spread(0.0, "angle drawn from +- this, degrees", high=180)
+    shear: float = _spread(0.0, "slant drawn from +- this, share of the height")
 
     def __post_init__(self):
-        for name in ("flip", "jitter", "grayscale", "blur"):
-            check_float(name, getattr(self, name), low=0, high=1)
-        for name in ("brightness", "contrast", "saturation"):
-            check_float(name, getattr(self, name), low=0)
-        check_float("hue", self.hue, low=0, high=0.5)
-        check_float("rotation", self.rotation, low=0, high=180)
-        check_float("shear", self.shear, low=0)
-        object.__setattr__(self, "sigma", _check_pair("sigma", self.sigma, low=0, high=1))
+        check_knobs(self)
+        _check_order("sigma", self.sigma)
 
-# %% ../../nbs/method/01_views.ipynb #2476e150
+# %% ../../nbs/method/01_views.ipynb #5e8d145c
 class Draws(NamedTuple):
     "The parameters of one augmentation of B crops: everything random, drawn before anything is computed."
 
@@ -308,25 +275,18 @@ class Draws(NamedTuple):
     shear: Tensor  # (B,) share of the height
 
 
-def draw_augmentation(
-    n: int,  # crops
-    size: int,  # side of the crops, pixels
-    knobs: Augmentation,  # how strong
-    generator: torch.Generator,  # source of randomness; the draws live on its device
-) -> Draws:
-    "Everything random about tilt, jitter, grayscale and blur of n crops, each crop's own."
+def draw_augmentation(n: int, size: int, knobs: Augmentation, generator: torch.Generator) -> Draws:
+    "Everything random about n crops of `size` pixels, each crop's own, on the generator's device."
     u = torch.rand(10, n, generator=generator, device=generator.device)
-    spreads = knobs.brightness, knobs.contrast, knobs.saturation
-    factors = [max(0.0, 1 - s) + x * (1 + s - max(0.0, 1 - s)) for x, s in zip(u, spreads)] + [
-        (2 * u[3] - 1) * knobs.hue
-    ]
+    spreads = zip(u, (knobs.brightness, knobs.contrast, knobs.saturation))
+    factors = [max(0.0, 1 - s) + x * (1 + s - max(0.0, 1 - s)) for x, s in spreads] + [(2 * u[3] - 1) * knobs.hue]
     order = torch.rand(n, 4, generator=generator, device=generator.device).argsort(1)
     low, high = (s * size for s in knobs.sigma)
     sigma = (low + u[7] * (high - low)) * (u[6] < knobs.blur)
     angle, shear = (2 * u[8] - 1) * knobs.rotation, (2 * u[9] - 1) * knobs.shear
     return Draws(torch.stack(factors, 1), order, u[4] < knobs.jitter, u[5] < knobs.grayscale, sigma, angle, shear)
 
-
+# %% ../../nbs/method/01_views.ipynb #d976c3b4
 def augment(
     images: Tensor,  # (B,C,S,S) float in [0,1]
     draws: Draws,  # the parameters
@@ -342,14 +302,13 @@ def augment(
         images = torch.where(draws.greyed[:, None, None, None], grey(images), images)
     if knobs.blur > 0 and knobs.sigma[1] > 0:
         radius = min(size - 1, max(1, math.ceil(3 * knobs.sigma[1] * size)))
-        images = adjust_some(
-            images.clone(), draws.sigma > 0, lambda some, sigma: gaussian_blur(some, sigma, radius), draws.sigma
-        )
+        blur = lambda some, sigma: gaussian_blur(some, sigma, radius)
+        images = adjust_some(images.clone(), draws.sigma > 0, blur, draws.sigma)
     return images.clamp(0, 1)  # rounding in the matrix products may leave [0,1] by 1e-7
 
-# %% ../../nbs/method/01_views.ipynb #43e30c31
+# %% ../../nbs/method/01_views.ipynb #9fa49484
 class Crops(NamedTuple):
-    "What one call of MultiCrop gives."
+    "The result of one call of MultiCrop."
 
     global_crops: Tensor  # (2,B,C,S,S) float in [0,1]
     local_crops: Tensor  # (L,B,C,s,s) float in [0,1]
@@ -357,181 +316,155 @@ class Crops(NamedTuple):
     local_boxes: "Tensor | None" = None  # (L,B,4)
 
 
+def draw_views(
+    images: Tensor,  # (B,C,H,W) float in [0,1]
+    size: int,  # side of the views, pixels
+    scale: "tuple[float, float]",  # area of the crops, share of the image
+    ratio: "tuple[float, float]",  # width / height of the crops
+    knobs: Augmentation,  # how strongly they are distorted
+    n_views: int,  # per image, >= 0
+    generator: torch.Generator,  # on the images' device
+) -> "tuple[Tensor, Tensor]":  # (n_views,B,C,size,size), and the boxes (n_views,B,4)
+    "`n_views` crops of every image at once: boxes, mirrors and distortions are drawn, then computed."
+    n, channels, height, width = images.shape
+    if n_views == 0:
+        return images.new_zeros(0, n, channels, size, size), images.new_zeros(0, n, 4)
+    boxes = sample_boxes(n_views * n, height, width, scale, ratio, generator)
+    flip = torch.rand(n_views * n, generator=generator, device=images.device) < knobs.flip
+    draws = draw_augmentation(n_views * n, size, knobs, generator)
+    crops = augment(crop_resize(images, boxes, size, flip), draws, knobs)
+    return crops.reshape(n_views, n, channels, size, size), boxes.reshape(n_views, n, 4)
+
+# %% ../../nbs/method/01_views.ipynb #7fa1fdcc
+def whole(
+    images: Tensor,  # (B,C,H,W) uint8, or float in [0,1]
+    size: int,  # side of the result, pixels
+) -> Tensor:  # (B,C,size,size) float in [0,1]
+    "The whole image as a square, squeezed if it is not one."
+    images = as_float(images)
+    start, device = torch.zeros(1, device=images.device), images.device
+    sides = [(torch.full((1,), float(n), device=device), int(n)) for n in images.shape[2:]]
+    rows, columns = (resize_matrix(start, length, n, size) for length, n in sides)
+    with torch.autocast(device.type, enabled=False):
+        return apply_separable(rows, images, columns).clamp(0, 1)
+
+
+def _check_generator(generator: torch.Generator, device: torch.device) -> None:
+    "Refuse anything but a generator on the images' device."
+    if not isinstance(generator, torch.Generator):
+        raise TypeError(f"generator must be a torch.Generator (see core.seeds.generator), got {generator!r}")
+    if generator.device.type != device.type:
+        raise ValueError(f"generator must be on the images' device, {device}, got one on {generator.device}")
+
+# %% ../../nbs/method/01_views.ipynb #89786f90
+def _check_multicrop(views: "MultiCrop") -> None:
+    "Check every field of `views`, and write it back as a plain Python value."
+    check_int("global_size", views.global_size, low=4)
+    check_int("local_size", views.local_size, low=4)
+    if views.local_size > views.global_size:
+        largest = f"{views.global_size} (local crops are the small ones)"
+        raise ValueError(f"local_size must be <= global_size = {largest}, got {views.local_size}")
+    for one in fields(views):
+        if one.metadata:
+            object.__setattr__(views, one.name, check_knob(one, getattr(views, one.name)))
+    for name in ("global_scale", "local_scale", "ratio"):
+        _check_order(name, getattr(views, name))
+    for name in ("weak", "strong"):
+        if not isinstance(getattr(views, name), Augmentation):
+            raise TypeError(f"{name} must be an Augmentation, got {getattr(views, name)!r}")
+
+# %% ../../nbs/method/01_views.ipynb #26825ad3
 @dataclass(frozen=True)
 class MultiCrop:
     "Two global and several local crops of every image (the paper's section 3.2; Caron et al. 2020)."
 
     global_size: int  # side of the global crops, pixels, >= 4
     local_size: int  # side of the local crops, pixels, 4 to global_size
-    n_local: int = 2  # local crops an image, >= 0
-    global_scale: "tuple[float, float]" = (0.5, 1.0)  # area of the global crops, share of the image
-    local_scale: "tuple[float, float]" = (0.2, 0.6)  # area of the local crops, share of the image
-    ratio: "tuple[float, float]" = (3 / 4, 4 / 3)  # width / height of all crops
+    n_local: int = knob(2, "local crops per image", low=0)
+    global_scale: "tuple[float, float]" = _chance((0.5, 1.0), "area of the global crops, share", open_low=True)
+    local_scale: "tuple[float, float]" = _chance((0.2, 0.6), "area of the local crops, share", open_low=True)
+    ratio: "tuple[float, float]" = _spread((3 / 4, 4 / 3), "width / height of all crops", open_low=True)
     weak: Augmentation = Augmentation()  # distortion of the global crops
     strong: Augmentation = Augmentation(grayscale=0.2, blur=0.5)  # distortion of the local crops
 
     def __post_init__(self):
-        check_int("global_size", self.global_size, low=4)
-        check_int("local_size", self.local_size, low=4)
-        check_int("n_local", self.n_local, low=0)
-        if self.local_size > self.global_size:
-            raise ValueError(
-                f"local_size must be <= global_size = {self.global_size} (local crops are the small ones), got {self.local_size}"
-            )
-        for name in ("global_scale", "local_scale"):
-            object.__setattr__(self, name, _check_pair(name, getattr(self, name), low=0, high=1, open_low=True))
-        object.__setattr__(self, "ratio", _check_pair("ratio", self.ratio, low=0, open_low=True))
-        for name in ("weak", "strong"):
-            if not isinstance(getattr(self, name), Augmentation):
-                raise TypeError(f"{name} must be an Augmentation, got {getattr(self, name)!r}")
+        _check_multicrop(self)
 
-    def __call__(
-        self,
-        images: Tensor,  # (B,C,H,W) uint8, or float in [0,1]
-        generator: torch.Generator,  # on the images' device
-        return_boxes: bool = False,  # whether the boxes are wanted too
-    ) -> Crops:
-        "Draw the views of one batch, on the device where the images are."
-        images = as_float(images)
-        if not isinstance(generator, torch.Generator):
-            raise TypeError(f"generator must be a torch.Generator (see core.generator), got {generator!r}")
-        if generator.device.type != images.device.type:
-            raise ValueError(f"generator must be on the images' device, {images.device}, got one on {generator.device}")
+    def __call__(self, images: Tensor, generator: torch.Generator, return_boxes: bool = False) -> Crops:
+        "The views of one batch (B,C,H,W), uint8 or float in [0,1], drawn on the device where the images are."
+        images, ratio = as_float(images), self.ratio
+        _check_generator(generator, images.device)
         with torch.autocast(images.device.type, enabled=False):  # half precision would round the pictures
-            crops, boxes = self._views(images, self.global_size, self.global_scale, self.weak, 2, generator)
-            local, local_boxes = self._views(
-                images, self.local_size, self.local_scale, self.strong, self.n_local, generator
-            )
+            crops, boxes = draw_views(images, self.global_size, self.global_scale, ratio, self.weak, 2, generator)
+            settings = self.local_size, self.local_scale, ratio, self.strong, self.n_local
+            local, local_boxes = draw_views(images, *settings, generator)
         return Crops(crops, local, *((boxes, local_boxes) if return_boxes else ()))
 
-    def _views(
-        self, images: Tensor, size: int, scale, knobs: Augmentation, n_views: int, generator
-    ) -> "tuple[Tensor, Tensor]":
-        "n_views crops of every image at once -> (n_views,B,C,size,size), boxes (n_views,B,4)."
-        n, channels, height, width = images.shape
-        if n_views == 0:
-            return images.new_zeros(0, n, channels, size, size), images.new_zeros(0, n, 4)
-        boxes = sample_boxes(n_views * n, height, width, scale, self.ratio, generator)
-        flip = torch.rand(n_views * n, generator=generator, device=images.device) < knobs.flip
-        draws = draw_augmentation(n_views * n, size, knobs, generator)
-        crops = augment(crop_resize(images, boxes, size, flip), draws, knobs)
-        return crops.reshape(n_views, n, channels, size, size), boxes.reshape(n_views, n, 4)
+    def plain(self, images: Tensor) -> Tensor:
+        "The whole images at the size of a global crop: what is encoded when clusters are assigned."
+        return whole(images, self.global_size)
 
-    def plain(
-        self,
-        images: Tensor,  # (B,C,H,W) uint8, or float in [0,1]
-    ) -> Tensor:  # (B,C,global_size,global_size) float in [0,1]
-        "The whole image at the size of a global crop, squeezed if it is not square: what is encoded when clusters are assigned."
-        images = as_float(images)
-        height, width = images.shape[2:]
-        sides = [torch.full((1,), float(side), device=images.device) for side in (height, width)]
-        rows, columns = (
-            resize_matrix(torch.zeros_like(side), side, int(n), self.global_size)
-            for side, n in zip(sides, (height, width))
-        )
-        with torch.autocast(images.device.type, enabled=False):
-            return apply_separable(rows, images, columns).clamp(0, 1)
-
-# %% ../../nbs/method/01_views.ipynb #6e776315
+# %% ../../nbs/method/01_views.ipynb #bd43b707
+_STRONG = Augmentation(grayscale=0.2, blur=0.5)
 PRESET = dict(  # the rule of multicrop_for: all its numbers
     global_share=0.75,  # global side: this share of the image's, rounded up to a multiple of 8 ...
     global_range=(16, 224),  # ... and kept in this range, pixels
     local_share=0.5,  # local side: this share of the global side, rounded up to a multiple of 4 ...
     local_range=(8, 96),  # ... and kept in this range, pixels
-    n_local=2,  # local crops an image
+    n_local=2,  # local crops per image
     global_scale=(0.3, 1.0),  # area of the global crops, share of the image
     local_scale=(0.1, 0.5),  # area of the local crops, share of the image
-    least_pixels=(
-        7,
-        5,
-    ),  # but no global, no local crop with less area than the square of so many of the image's own pixels
+    least_pixels=(7, 5),  # no global, no local crop has less area than the square of so many of the image's own pixels
     most_raised=(0.75, 0.4, 0.75),  # how far that may raise the global lower, local lower and local upper end
     global_grayscale=0.2,  # probability that a global crop of a colour image loses its colour
     tilt=dict(rotation=15.0, shear=0.2),  # for upright images, in place of mirroring
-    strong=Augmentation(
-        flip=0.5,
-        jitter=0.8,
-        brightness=0.4,
-        contrast=0.4,
-        saturation=0.4,
-        hue=0.1,
-        grayscale=0.2,
-        blur=0.5,
-        sigma=(0.004, 0.04),
-    ),
+    strong=_STRONG,
 )
-
+_CIFAR = dict(global_size=32, local_size=18, n_local=6, global_scale=(0.2, 1.0), local_scale=(0.08, 0.5))
+_SWAV = dict(global_size=224, local_size=96, n_local=6, global_scale=(0.14, 1.0), local_scale=(0.05, 0.14))
+_FULL = dict(brightness=0.8, contrast=0.8, saturation=0.8, hue=0.2, sigma=(0.1 / 96, 2 / 96))  # CC's s = 1
 PAPER = {  # the values of the paper's sources, by the largest image side (pixels) that they are for
-    64: dict(
-        global_size=32,
-        local_size=18,
-        n_local=6,
-        global_scale=(0.2, 1.0),
-        local_scale=(0.08, 0.5),
-        strong=Augmentation(0.5, 0.8, 0.4, 0.4, 0.4, 0.1, grayscale=0.2, blur=0.5),
-    ),
-    math.inf: dict(
-        global_size=224,
-        local_size=96,
-        n_local=6,
-        global_scale=(0.14, 1.0),
-        local_scale=(0.05, 0.14),
-        strong=Augmentation(0.5, 0.8, 0.8, 0.8, 0.8, 0.2, grayscale=0.2, blur=0.5, sigma=(0.1 / 96, 2 / 96)),
-    ),
+    64: dict(_CIFAR, strong=_STRONG),
+    math.inf: dict(_SWAV, strong=replace(_STRONG, **_FULL)),
 }
 
-
+# %% ../../nbs/method/01_views.ipynb #0a0399d7
 def _build(row: dict, channels: int, upright: bool, n_local: "int | None", alike: bool) -> MultiCrop:
-    "The views of one row of numbers. Knobs that do nothing on grey images are 0, so that what is printed is what happens."
+    "The views of one row of numbers. Knobs without effect on grey images are 0."
     if check_int("channels", channels) not in (1, 3):
         raise ValueError(f"channels must be 1 (grey) or 3 (colour), got {channels}")
     strong = replace(row["strong"], flip=0.0, **row.get("tilt", {})) if upright else row["strong"]
     if channels == 1:
         strong = replace(strong, saturation=0.0, hue=0.0, grayscale=0.0)
     weak = strong if alike else replace(strong, grayscale=row.get("global_grayscale", 0.0) * (channels == 3), blur=0.0)
-    return MultiCrop(
-        row["global_size"],
-        row["local_size"],
-        row["n_local"] if n_local is None else n_local,
-        row["global_scale"],
-        row["local_scale"],
-        weak=weak,
-        strong=strong,
-    )
+    names = ("global_size", "local_size", "n_local", "global_scale", "local_scale")
+    views = MultiCrop(**{name: row[name] for name in names}, weak=weak, strong=strong)
+    return views if n_local is None else replace(views, n_local=n_local)
 
 
+def _rule(image_size: int) -> dict:
+    "The row of numbers that `PRESET` gives for images of this side."
+    (least, most), (small, large) = PRESET["global_range"], PRESET["local_range"]
+    side = min(most, max(least, 8 * math.ceil(PRESET["global_share"] * image_size / 8)))
+    local = min(large, max(small, 4 * math.ceil(PRESET["local_share"] * side / 4)))
+    areas = [(n / image_size) ** 2 for n in PRESET["least_pixels"]]
+    ends = zip((PRESET["global_scale"][0], *PRESET["local_scale"]), (*areas, areas[0]), PRESET["most_raised"])
+    low, local_low, local_high = (max(end, min(area, raised)) for end, area, raised in ends)
+    scales = dict(global_scale=(low, PRESET["global_scale"][1]), local_scale=(local_low, local_high))
+    return dict(PRESET, global_size=side, local_size=local, **scales)
+
+# %% ../../nbs/method/01_views.ipynb #f82c1db1
 def multicrop_for(
     image_size: int,  # side of the images, pixels, >= 1
     *,
     channels: int = 3,  # 1 grey, 3 colour
     upright: bool = False,  # True: never mirror (digits, clothes, text)
-    n_local: "int | None" = None,  # local crops an image; None: the rule's number
+    n_local: "int | None" = None,  # local crops per image; None: the rule's number
     alike: bool = False,  # True: global crops as strongly distorted as local ones (SwAV); False: weakly (the paper)
 ) -> MultiCrop:
     "This project's default views: one rule (`PRESET`) from image size, colour and orientation."
     check_int("image_size", image_size, low=1)
-    (least, most), (small, large) = PRESET["global_range"], PRESET["local_range"]
-    side = min(most, max(least, 8 * math.ceil(PRESET["global_share"] * image_size / 8)))
-    local = min(large, max(small, 4 * math.ceil(PRESET["local_share"] * side / 4)))
-    areas = [(n / image_size) ** 2 for n in PRESET["least_pixels"]]
-    ends = PRESET["global_scale"][0], *PRESET["local_scale"]
-    global_low, local_low, local_high = (
-        max(end, min(area, most))
-        for end, area, most in zip(ends, (areas[0], areas[1], areas[0]), PRESET["most_raised"])
-    )
-    return _build(
-        dict(
-            PRESET,
-            global_size=side,
-            local_size=local,
-            global_scale=(global_low, PRESET["global_scale"][1]),
-            local_scale=(local_low, local_high),
-        ),
-        channels,
-        upright,
-        n_local,
-        alike,
-    )
+    return _build(_rule(image_size), channels, upright, n_local, alike)
 
 
 def paper_multicrop(
@@ -539,9 +472,9 @@ def paper_multicrop(
     *,
     channels: int = 3,  # 1 grey, 3 colour
     upright: bool = False,  # True: never mirror (digits, clothes, text)
-    n_local: "int | None" = None,  # local crops an image; None: 6, as in both sources
+    n_local: "int | None" = None,  # local crops per image; None: 6, as in both sources
     alike: bool = False,  # True: all crops alike (SwAV); False: globals weak (the paper)
 ) -> MultiCrop:
-    "The paper's views with the numbers of its sources (`PAPER`): crops of SwAV or solo-learn's CIFAR recipe, colours of CC."
+    "The paper's views with its sources' numbers (`PAPER`): crops of solo-learn or SwAV, colours of CC."
     check_int("image_size", image_size, low=1)
     return _build(PAPER[min(limit for limit in PAPER if image_size <= limit)], channels, upright, n_local, alike)
