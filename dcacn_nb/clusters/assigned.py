@@ -1,4 +1,4 @@
-"""Images of a set and where a network has them: looked at in pieces, read one picture at a time, and taken home as a table."""
+"""Images and the cluster of each: read in pieces, one picture at a time, and exported as a table."""
 
 import io
 from collections.abc import Sequence
@@ -12,17 +12,17 @@ from dcacn_nb.core.events import SnapshotTaken
 from dcacn_nb.core.files import atomic_write
 from dcacn_nb.data.image_set import ImageSet, from_arrays
 
-PIECE = 65_536  # rows of probabilities looked at in one go
+PIECE = 65_536  # rows of probabilities read at once
 
 
 def _numpy(values) -> np.ndarray:
-    "An array from an array or a tensor, wherever that lies."
+    "An array from an array or a tensor, on whatever device that is."
     return values.detach().cpu().numpy() if hasattr(values, "detach") else np.asarray(values)
 
 
 @dataclass(frozen=True, eq=False)
 class AssignedImages:
-    "Some images of a set, and where the network has them."
+    "Some images of a set, and the cluster that the network assigns to each."
 
     indices: np.ndarray  # (n,) int64, rising: which images of the set
     clusters: np.ndarray  # (n,) int64
@@ -32,7 +32,7 @@ class AssignedImages:
     places: np.ndarray  # (n,) where in `images` each of them is
     paths: "list | None" = None  # the file of each of the m images
     total: int = 0  # images in the whole set; 0: unknown
-    epoch: "int | None" = None  # of the snapshot; None: a set at rest
+    epoch: "int | None" = None  # of the snapshot; None: a whole set
 
     @property
     def n_clusters(self) -> int:
@@ -40,13 +40,13 @@ class AssignedImages:
         return self.probabilities.shape[1]
 
     def rows(self, indices: "Sequence[int]") -> np.ndarray:
-        "Where images of the set are in the pool; those that are not in it are left out."
+        "The rows of images of the set; images that are not here are left out."
         wanted = np.asarray(indices, np.int64).reshape(-1)
         rows = np.minimum(np.searchsorted(self.indices, wanted), len(self.indices) - 1)
         return rows[self.indices[rows] == wanted]
 
     def pixels(self, rows: "Sequence[int]") -> np.ndarray:  # (len(rows),C,H,W)
-        "The pictures of a few rows: nothing else is read."
+        "The pictures of a few rows; nothing else is read."
         return _numpy(self.images[self.places[rows].tolist()])
 
     def files(self, rows: "Sequence[int]") -> "list[str] | None":
@@ -54,7 +54,7 @@ class AssignedImages:
         return None if self.paths is None else [str(self.paths[place]) for place in self.places[rows]]
 
     def seconds(self, rows: np.ndarray) -> "tuple[np.ndarray, np.ndarray]":
-        "For each row the cluster that comes second, and its probability; -1 and 0 if there is but one."
+        "For each row the second most probable cluster, and its probability; -1 and 0 if there is only one."
         if self.n_clusters == 1 or not len(rows):
             return np.full(len(rows), -1), np.zeros(len(rows))
         p = _numpy(self.probabilities[rows.tolist()]).astype(np.float32)
@@ -66,13 +66,12 @@ def assigned_set(
     images: object,  # ImageSet, or an array or tensor as for `from_arrays`; uint8 ones may be memory-mapped
     probabilities: object,  # (N,K): array, memory map or tensor
 ) -> AssignedImages:  # all images
-    "A whole data set."
+    "Every image of a set, with its cluster."
     images = images if isinstance(images, ImageSet) else from_arrays(images)
     shape = tuple(getattr(probabilities, "shape", ()))
     if len(shape) != 2 or shape[0] != len(images) or not shape[1]:
-        raise ValueError(
-            f"probabilities must be (N,K) with one row for each of {len(images)} images, got {shape or type(probabilities).__name__}"
-        )
+        wanted = f"(N,K) with one row for each of {len(images)} images"
+        raise ValueError(f"probabilities must be {wanted}, got {shape or type(probabilities).__name__}")
     clusters, confidence = _assigned(probabilities)
     every = np.arange(len(images))
     return AssignedImages(every, clusters, confidence, probabilities, images.images, every, images.paths, len(images))
@@ -82,7 +81,7 @@ def assigned_snapshots(
     snapshots: "Sequence[SnapshotTaken]",  # of one run, in order
     total: int = 0,  # images in the set
 ) -> "AssignedImages | None":  # None if they hold no images or no usable probabilities
-    "The sample of a run, as of its last snapshot."
+    "The images in the snapshots of a run, with their clusters in the last one."
     pictured = next((s for s in snapshots if len(s.arrays.get("images", ())) == len(s.indices) > 0), None)
     last = next((s for s in reversed(snapshots) if getattr(s.arrays.get("p"), "ndim", 0) == 2), None)
     if pictured is None or last is None:
@@ -109,9 +108,8 @@ def _assigned(probabilities) -> "tuple[np.ndarray, np.ndarray]":
         piece = _numpy(probabilities[start : start + PIECE])
         clusters[start : start + PIECE], confidence[start : start + PIECE] = piece.argmax(1), piece.max(1)
     if not np.isfinite(confidence).all():  # NaN wins every max
-        raise ValueError(
-            f"probabilities must be finite, got {int((~np.isfinite(confidence)).sum())} rows with NaN or infinity; has the run diverged?"
-        )
+        wrong = int((~np.isfinite(confidence)).sum())
+        raise ValueError(f"probabilities must be finite, got {wrong} rows with NaN or infinity; has the run diverged?")
     return clusters, confidence
 
 
@@ -119,20 +117,20 @@ COLUMNS = ("index", "path", "cluster", "group", "name", "confidence")
 
 
 def assignments(
-    pool: AssignedImages,
+    assigned: AssignedImages,
     groups: "np.ndarray | None" = None,  # (n,) the group of each image after edits by hand; None: its cluster
     names: "dict[int, str] | None" = None,  # group -> name
 ) -> pd.DataFrame:  # columns index, path (if there are any), cluster, group, name, confidence
-    "One row an image: where the network has it, where it is after all edits, and what that is called."
-    groups, names = pool.clusters if groups is None else np.asarray(groups), names or {}
+    "One row per image: its cluster, its group after all edits, and the name of that group."
+    groups, names = assigned.clusters if groups is None else np.asarray(groups), names or {}
     every = [names.get(group, "") for group in groups.tolist()]
     columns = {
-        "index": pool.indices,
-        "path": pool.files(np.arange(len(pool.indices))),
-        "cluster": pool.clusters,
+        "index": assigned.indices,
+        "path": assigned.files(np.arange(len(assigned.indices))),
+        "cluster": assigned.clusters,
         "group": groups,
         "name": np.array(every, object),
-        "confidence": pool.confidence,
+        "confidence": assigned.confidence,
     }
     return pd.DataFrame({name: columns[name] for name in COLUMNS if columns[name] is not None})
 
@@ -140,7 +138,7 @@ def assignments(
 def csv_bytes(
     table: pd.DataFrame,
 ) -> bytes:  # UTF-8 with a byte order mark
-    "A table as CSV that no spreadsheet takes for a program."
+    "A table as CSV whose texts no spreadsheet runs as formulas."
     safe = table.copy()
     for column in safe.columns:
         if safe[column].dtype == object or isinstance(safe[column].dtype, pd.StringDtype):
@@ -154,7 +152,7 @@ def csv_bytes(
 
 
 def _literal(text: str) -> str:
-    "A text that a spreadsheet shows and does not run: also the wide forms of its signs count, and white space before them."
+    "A text that a spreadsheet shows and does not run; wide forms of its characters count, and space before them."
     return "'" + text if text.lstrip()[:1] in tuple("=+-@＝＋－＠") or text[:1] in ("\t", "\r", "\n") else text
 
 

@@ -1,4 +1,4 @@
-"""What a person makes of a network's clusters: names, merges, images taken out by hand; every edit can be undone, and all of them are kept with the run."""
+"""What a person makes of a network's clusters: names, merges, images moved by hand; every edit can be undone."""
 
 import json
 import unicodedata
@@ -9,19 +9,20 @@ import numpy as np
 
 from dcacn_nb.core.files import atomic_write
 
-LONGEST = 60  # signs of a name
+LONGEST = 60  # characters of a name
 MAX_UNDO = 1000  # edits that can be undone
-MAX_CHANGES = 300_000  # entries that all of these may have changed together
+MAX_CHANGES = 300_000  # entries that these edits may have changed in total
+MAX_NUMBER = 2**62  # of a group or an image: they are kept as int64
 
 
 class GroupingError(ValueError):
-    "A clusters.json that cannot be used, or must not be written over."
+    "A clusters.json that cannot be used, or must not be overwritten."
 
 
 def clean_name(
-    name: object,  # what somebody typed
+    name: object,  # as it was typed
 ) -> str:  # one line; "" means: no name
-    "A name as it is kept: one line without signs that nobody sees."
+    "A name as it is kept: one line without invisible characters."
     if not isinstance(name, str):
         raise TypeError(f"name must be text, got {name!r} ({type(name).__name__})")
     line = " ".join(name.split())  # the two joiners stay: they are part of some scripts and of emoji
@@ -31,7 +32,7 @@ def clean_name(
         if sign in "\u200c\u200d" or unicodedata.category(sign) not in ("Cc", "Cf", "Cs", "Co", "Cn")
     ).strip()
     if len(line) > LONGEST:
-        raise ValueError(f"name must have at most {LONGEST} signs, got {len(line)}: {line!r}")
+        raise ValueError(f"name must have at most {LONGEST} characters, got {len(line)}: {line!r}")
     return line
 
 
@@ -46,7 +47,7 @@ class Grouping:
         self.names: dict[int, str] = {}  # group -> its own name
         self.merged: dict[int, int] = {}  # group -> the group it is part of
         self.joint: dict[int, str] = {}  # group with parts -> the name of the whole
-        self.moved: dict[int, tuple[int, int]] = {}  # image -> (its cluster at that time, the group it was put into)
+        self.moved: dict[int, tuple[int, int]] = {}  # image -> (its cluster then, the group it was put into)
         self._done, self._undone = [], []
 
     # ---- what there is
@@ -55,7 +56,7 @@ class Grouping:
         return self.merged.get(group, group)
 
     def name(self, group: int) -> str:
-        "What a group is called; empty if nobody has named it."
+        "What a group is called; empty if it has no name."
         group = self.root(group)
         return (self.joint if group in self.merged.values() else self.names).get(group, "")
 
@@ -88,12 +89,12 @@ class Grouping:
         images: "Sequence[int] | np.ndarray",  # (n,) which images of the set
         clusters: "Sequence[int] | np.ndarray",  # (n,) the network's cluster of each, now
     ) -> int:
-        "How many images moved by hand the network sees in another cluster than it did when they were moved."
+        "How many images moved by hand are in another cluster now than when they were moved."
         rows, before, _ = self._moved_among(images)
         return int((self._clusters(clusters)[rows] != before).sum())
 
     def _moved_among(self, images) -> "tuple[np.ndarray, np.ndarray, np.ndarray]":
-        "Of the images moved by hand that are among these: their rows, their clusters at that time, and the groups they are in."
+        "Of the images moved by hand that are among these: their rows, clusters at that time, and groups."
         images = np.asarray(images, np.int64)
         table = np.array([(image, k, self.root(group)) for image, (k, group) in self.moved.items()], np.int64).reshape(
             -1, 3
@@ -105,14 +106,14 @@ class Grouping:
         there = images[rows] == table[:, 0]
         return rows[there], table[there, 1], table[there, 2]
 
-    # ---- edits: each says whether it changed anything
+    # ---- edits: each returns whether it changed anything, or the group it made
     def rename(self, group: int, name: str) -> bool:
-        "Name a group; an empty name takes its name away."
+        "Name a group; an empty name removes its name."
         table = "joint" if self._known(group) in self.merged.values() else "names"
         return self._edit([(table, group, clean_name(name) or None)])
 
     def merge(self, groups: "Iterable[int]") -> int:
-        "Make one group of several, under the smallest number among them; which one that is."
+        "Make one group of several, under the smallest number among them; that number."
         groups = sorted({self._known(group) for group in groups})
         if len(groups) < 2:
             raise ValueError(f"groups must name at least two different groups, got {groups}")
@@ -130,7 +131,7 @@ class Grouping:
         return whole
 
     def take_apart(self, group: int) -> bool:
-        "Undo the merges of a group; of a group that was split off, and has no parts: put its images back."
+        "Undo the merges of a group; put the images of a group that was split off, and has no parts, back."
         inside = [part for part in self.parts(self._known(group)) if part != group]
         if not inside:
             return self._edit(
@@ -148,7 +149,7 @@ class Grouping:
         clusters: "Sequence[int]",  # the network's cluster of each
         group: int,  # where they go
     ) -> bool:
-        "Put images into a group. In the group where the network has them anyway, they are no longer moved."
+        "Put images into a group. In the group that their cluster is in anyway, they no longer count as moved."
         return self._edit(self._moves(images, clusters, self._known(group)))
 
     def split(
@@ -180,19 +181,19 @@ class Grouping:
 
     @property
     def can_redo(self) -> int:
-        "How many can be done again."
+        "How many undone edits can be done again."
         return len(self._undone)
 
     def undo(self) -> bool:
-        "Take the last edit back; False if there is none."
+        "Undo the last edit; False if there is none."
         return self._turn(self._done, self._undone)
 
     def redo(self) -> bool:
-        "Do again what was taken back last."
+        "Do again what was undone last; False if there is nothing."
         return self._turn(self._undone, self._done)
 
     def _turn(self, source: list, other: list) -> bool:
-        "Apply the newest changes of one pile; their opposite goes onto the other."
+        "Apply the newest changes of one stack; their opposite goes onto the other."
         if source:
             other.append(self._apply(source.pop()))
             return True
@@ -223,7 +224,7 @@ class Grouping:
 
     def _moves(self, images, clusters, group: int) -> list:
         "The changes that put images into a group."
-        images, clusters = [_whole("images", i, 0) for i in images], self._clusters(clusters).tolist()
+        images, clusters = [_whole("images", i) for i in images], self._clusters(clusters).tolist()
         if len(images) != len(clusters):
             raise ValueError(f"clusters must hold one number per image, got {len(clusters)} for {len(images)} images")
         return [("moved", image, None if self.root(k) == group else (k, group)) for image, k in zip(images, clusters)]
@@ -232,27 +233,27 @@ class Grouping:
         "The network's clusters, checked."
         clusters = np.asarray(clusters, np.int64)
         if clusters.size and not 0 <= clusters.min() <= clusters.max() < self.n_clusters:
-            raise ValueError(f"clusters must lie in 0..{self.n_clusters - 1}, got {clusters.min()}..{clusters.max()}")
+            raise ValueError(f"clusters must be in 0..{self.n_clusters - 1}, got {clusters.min()}..{clusters.max()}")
         return clusters
 
     def _known(self, group: object) -> int:
         "A group that exists."
-        group = _whole("group", group, 0)
+        group = _whole("group", group)
         if group not in self.groups():
             into = f"; it was merged into {self.merged[group]}" if group in self.merged else ""
             raise ValueError(f"group must be one of {_listed(self.groups())}, got {group}{into}")
         return group
 
 
-def _whole(name: str, value: object, low: int) -> int:
-    "A whole number from `low` on. (`core.check_int` would bring PyTorch along, which takes seconds to import.)"
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not low <= value < 2**62:
+def _whole(name: str, value: object, low: int = 0) -> int:
+    "A whole number from `low` on, as JSON or a browser may send it."
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not low <= value < MAX_NUMBER:
         raise ValueError(f"{name} must be a whole number >= {low}, got {value!r}")
     return int(value)
 
 
 def _listed(numbers: "list[int]") -> str:
-    "Numbers in a few signs."
+    "Numbers in a few characters."
     return (
         ", ".join(map(str, numbers)) if len(numbers) <= 12 else f"{', '.join(map(str, numbers[:10]))}, … {numbers[-1]}"
     )
@@ -263,7 +264,7 @@ FILE = "clusters.json"
 
 
 def to_dict(grouping: Grouping) -> dict:
-    "The books as plain values for JSON."
+    "The edits as plain values for JSON."
     own = {
         group: name
         for group, name in grouping.names.items()
@@ -294,7 +295,29 @@ def from_dict(
     values: dict,  # as `to_dict` makes it; at least {"names": {}}
     n_clusters: int,  # clusters of the network
 ) -> Grouping:  # with nothing to undo
-    "The books from plain values; what does not fit is an error that says so."
+    "The edits from plain values; what does not fit is an error."
+    _check_head(values, n_clusters)
+    grouping = Grouping(n_clusters)
+    names = {int(group): clean_name(str(name)) for group, name in values["names"].items()}
+    for entry in values.get("moved", []):
+        pair = _whole("from", entry["from"]), _whole("to", entry["to"])
+        if pair[0] >= n_clusters or any(image in grouping.moved for image in entry["images"]):
+            raise ValueError(f"the moves from {pair[0]} to {pair[1]} name an unknown cluster, or an image twice")
+        grouping.moved.update({_whole("images", image): pair for image in entry["images"]})
+    for entry in values.get("merged", []):
+        parts = [_whole("groups", part) for part in entry["groups"]]
+        whole = _whole("into", entry["into"])
+        grouping.merged.update(dict.fromkeys(parts, whole))
+        grouping.joint.update({whole: names[whole]} if names.get(whole) else {})
+        names |= {part: clean_name(entry.get("own_names", {}).get(str(part), "")) for part in (whole, *parts)}
+    if set(grouping.merged) & set(grouping.merged.values()):
+        raise ValueError("a group is merged into one that is itself merged into another")
+    grouping.names = {group: name for group, name in names.items() if name}
+    return grouping
+
+
+def _check_head(values: object, n_clusters: int) -> None:
+    "Refuse what has no names, was written by a newer version, or belongs to another number of clusters."
     if not isinstance(values, dict) or not isinstance(values.get("names"), dict):
         raise ValueError('it must look like {"names": {"0": "cats"}}')
     if values.get("version", VERSION) != VERSION:
@@ -303,22 +326,6 @@ def from_dict(
         )
     if values.get("clusters", n_clusters) != n_clusters:
         raise ValueError(f"it belongs to {values['clusters']!r} clusters, these are {n_clusters}")
-    books = Grouping(n_clusters)
-    names = {int(group): clean_name(str(name)) for group, name in values["names"].items()}
-    for entry in values.get("moved", []):
-        pair = _whole("from", entry["from"], 0), _whole("to", entry["to"], 0)
-        if pair[0] >= n_clusters or any(image in books.moved for image in entry["images"]):
-            raise ValueError(f"the moves from {pair[0]} to {pair[1]} name a cluster that is none, or an image twice")
-        books.moved.update({_whole("images", image, 0): pair for image in entry["images"]})
-    for entry in values.get("merged", []):
-        parts, whole = [_whole("groups", part, 0) for part in entry["groups"]], _whole("into", entry["into"], 0)
-        books.merged.update(dict.fromkeys(parts, whole))
-        books.joint.update({whole: names[whole]} if names.get(whole) else {})
-        names |= {part: clean_name(entry.get("own_names", {}).get(str(part), "")) for part in (whole, *parts)}
-    if set(books.merged) & set(books.merged.values()):
-        raise ValueError("a group is merged into one that is itself merged into another")
-    books.names = {group: name for group, name in names.items() if name}
-    return books
 
 
 class GroupingFile:
@@ -340,20 +347,20 @@ class GroupingFile:
             return None
 
     def changed(self) -> bool:
-        "Whether somebody else has written the file since. (A file that is gone is simply written again.)"
+        "Whether another program has written the file since. (A file that is gone is simply written again.)"
         return self._bytes() not in (None, self._known)
 
     def read(self, n_clusters: int) -> Grouping:
-        "The books; empty ones if there is no file yet."
+        "The edits; none if there is no file yet."
         self._sound = False
         try:
             data = self._bytes()
             values = {"names": {}} if data is None else json.loads(data.decode("utf-8"))
-            books = from_dict(values, n_clusters)
+            grouping = from_dict(values, n_clusters)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError) as error:
             why = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
             raise GroupingError(
-                f"{self.path} is left alone, because it was not understood: {why}. Mend it, or set it aside"
+                f"{self.path} was not understood, and stays as it is: {why}. Fix it, or set it aside"
             ) from error
         self._known, self._sound = data, True
         self._rest = {
@@ -361,14 +368,14 @@ class GroupingFile:
             for key, value in values.items()
             if key not in ("version", "clusters", "names", "merged", "moved")
         }
-        return books
+        return grouping
 
     def write(self, grouping: Grouping) -> None:
-        "Write the books, unless that would destroy what was not understood or not seen."
+        "Write the edits, unless that would destroy what was not understood or not read."
         if not self._sound:
-            raise GroupingError(f"{self.path} was not understood, and is not written over; mend it, or set it aside")
+            raise GroupingError(f"{self.path} was not understood, and is not overwritten; fix it, or set it aside")
         if self.changed():
-            raise GroupingError(f"{self.path} was changed by somebody else; read it again first")
+            raise GroupingError(f"{self.path} was changed by another program; read it again first")
         lines = [
             f" {json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}"
             for key, value in (to_dict(grouping) | self._rest).items()
@@ -379,7 +386,7 @@ class GroupingFile:
         self._known = data
 
     def set_aside(self) -> Path:
-        "Rename a file that was not understood, so that a new one can begin; its new name."
+        "Rename a file that was not understood, so that a new one can be written; its new name."
         numbers = range(1, 10_000)
         aside = next(path for n in numbers if not (path := self.path.with_name(f"clusters.damaged-{n}.json")).exists())
         self.path.rename(aside)

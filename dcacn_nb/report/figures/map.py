@@ -28,12 +28,11 @@ def plot_map_evolution(
             "no snapshot with finite features in the log",
             "Features in two dimensions: no snapshot with finite features.",
         )
-    last = usable[-1]
+    last, figure = usable[-1], Picture(figsize=(10.4, 3.2), layout="constrained")
     kept = np.arange(len(last.indices))[:: math.ceil(len(last.indices) / 1000) if method == "tsne" else 1]
     planes = _planes(usable, kept, method)
     limit = 1.05 * max(np.abs(points).max() for points, _ in planes) or 1.0
     cluster = last.arrays["p"][kept].argmax(1)
-    figure = Picture(figsize=(10.4, 3.2), layout="constrained")
     for i, (snapshot, (points, explained)) in enumerate(zip(usable, planes)):
         axis = figure.add_subplot(1, len(usable), i + 1, xlim=(-limit, limit), ylim=(-limit, limit))
         scatter_clusters(axis, points, cluster, record.names if snapshot is last else None)
