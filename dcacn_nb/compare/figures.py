@@ -28,8 +28,8 @@ def plot_comparison(
     line = "; line: its 95 % interval" if summary[f"{score}_low"].notna().any() else f"; fewer than {FEWEST} seeds"
     axis.set_xlabel(f"{score.upper()} (dot: run; diamond: mean{line})")
     figure.alt = f"{score.upper()} of {len(table)} runs, means with intervals: " + "; ".join(
-        f"{_label(row)} {row[score]:.3f}{_interval(row[f'{score}_low'], row[f'{score}_high'])}"
-        for _, row in summary.iterrows()
+        f"{label} {row[score]:.3f}{_interval(row[f'{score}_low'], row[f'{score}_high'])}"
+        for label, (_, row) in zip(_labels(summary), summary.iterrows())
     )
     return figure
 
@@ -50,17 +50,17 @@ def plot_differences(
     meaning = "filled: interval without zero" if shown.low.notna().any() else f"fewer than {FEWEST} seeds: no interval"
     axis.set_xlabel(f"percentage points against {plain_text(reference)} ({meaning})")
     figure.alt = f"Percentage points against {reference}, means with intervals: " + "; ".join(
-        f"{_label(row)} {round(100 * row.difference, 1) + 0.0:+.1f}{_interval(100 * row.low, 100 * row.high, 1)}"
-        for _, row in shown.iterrows()
+        f"{label} {round(100 * row.difference, 1) + 0.0:+.1f}{_interval(100 * row.low, 100 * row.high, 1)}"
+        for label, (_, row) in zip(_labels(shown), shown.iterrows())
     )
     return figure
 
 
 def _rows_of(table: pd.DataFrame):
     "A picture with a row for each method and setting, the first on top; and its axis."
-    figure = Picture(figsize=(8, 1 + 0.36 * len(table)), dpi=100, layout="constrained")
+    figure = Picture(figsize=(8, 0.9 + 0.28 * len(table)), dpi=100, layout="constrained")
     axis = figure.add_subplot()
-    labels = [plain_text(_label(row)) for _, row in table.iterrows()]
+    labels = [plain_text(label) for label in _labels(table)]
     axis.set(yticks=range(len(table)), yticklabels=labels, ylim=(len(table) - 0.3, -0.7))
     axis.tick_params(labelsize=11)
     axis.xaxis.label.set_fontsize(11)
@@ -68,9 +68,11 @@ def _rows_of(table: pd.DataFrame):
     return figure, axis
 
 
-def _label(row: pd.Series) -> str:
-    "What a row is called."
-    return row.method if row.setting == "default" else f"{row.method}, {row.setting}"
+def _labels(table: pd.DataFrame) -> "list[str]":
+    "What the rows are called: by their settings alone if they share a method and differ in the setting."
+    if len(table) > 1 and table.method.nunique() == 1:
+        return list(table.setting)
+    return [m if s == "default" else f"{m}, {s}" for m, s in zip(table.method, table.setting)]
 
 
 def _interval(low: float, high: float, digits: int = 3) -> str:

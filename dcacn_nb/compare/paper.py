@@ -20,6 +20,14 @@ _QUOTED: "dict[str, tuple]" = {
     "sccmd": ("SCCMD", None, (90.3, 81.4, 80.5), (79.3, 75.6, 73.3)),
     "dcacn": ("DCACN", (93.5, 88.7, 86.4), (91.8, 83.2, 82.1), (87.6, 78.9, 75.8)),
 }
+# methods of this package that the paper does not have
+_OURS = {
+    "ae": "Auto-encoder",
+    "simclr": "SimCLR",
+    "scan": "SCAN",
+    "propos": "ProPos",
+    "dcacn_selflabel": "DCACN + self-labels",
+}
 
 
 def paper_table(
@@ -38,7 +46,7 @@ def beside_the_paper(
 ) -> pd.DataFrame:  # texts: one row per method and setting of ours, and one per quoted method
     "Our means and standard deviations in percent; in columns of their own, the paper's figures for default settings."
     quoted = None if dataset is None else paper_table(dataset)
-    names = {method: name for method, (name, *_) in _QUOTED.items()}
+    names = _OURS | {method: name for method, (name, *_) in _QUOTED.items()}
     rows = []
     for _, r in summary.iterrows():
         plain = r.setting == "default"

@@ -44,3 +44,11 @@ def test_no_pyplot(toy, monkeypatch):
 def test_wrong_score_is_refused(toy):
     with pytest.raises(ValueError, match="score must be one of 'acc', 'nmi', 'ari', got 'accuracy'"):
         plot_comparison(toy, "accuracy")
+
+
+def test_rows_of_one_method_are_called_by_their_settings(toy):
+    "The method's name would be the same in each."
+    one = toy.assign(setting=toy.method, method="dcacn")
+    ticks = lambda table: [text.get_text() for text in plot_comparison(table).axes[0].get_yticklabels()]
+    assert ticks(one) == ["dcacn", "cc", "simclr"]
+    assert ticks(toy.assign(setting="no attention")) == [f"{m}, no attention" for m in ("dcacn", "cc", "simclr")]

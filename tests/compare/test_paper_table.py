@@ -25,7 +25,7 @@ def test_the_quoted_figures():
 
 def test_ours_and_theirs_in_columns_of_their_own(toy):
     both = beside_the_paper(summarise(toy), "CIFAR-10")
-    assert list(both.method)[:3] == ["DCACN", "CC", "simclr"] and both.iloc[-1, 1] == "not run"
+    assert list(both.method)[:3] == ["DCACN", "CC", "SimCLR"] and both.iloc[-1, 1] == "not run"
     expected = ["DCACN", "91.5 ± 1.3", "80.0 ± 0.0", "70.0 ± 0.0", 4, "91.8", "83.2", "82.1"]
     assert both.iloc[0].tolist() == expected
     assert both.iloc[2].tolist()[5:] == ["–"] * 3, "the paper has no SimCLR"
