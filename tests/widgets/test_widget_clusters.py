@@ -161,7 +161,7 @@ def test_edits_from_a_view_reach_all_views_and_the_file(tmp_path):
 @pytest.mark.parametrize(
     "kind, content, words",
     [
-        ("rename", {"group": 0, "name": "x" * 61}, "at most 60 signs"),
+        ("rename", {"group": 0, "name": "x" * 61}, "at most 60 characters"),
         ("rename", {"group": 9, "name": "x"}, "group must be one of"),
         ("rename", {"group": "0", "name": "x"}, "whole number"),
         ("merge", {"groups": [1]}, "two different"),
@@ -213,7 +213,7 @@ def test_a_damaged_file_is_never_written_over(tmp_path, caplog):
     path = tmp_path / "clusters.json"
     path.write_text('{"names": {"0": "precious')
     widget, heard = whole_set(folder=tmp_path)
-    assert heard[0][0]["damaged"] and "left alone" in heard[0][0]["trouble"] and "NOT saved" in widget.summary
+    assert heard[0][0]["damaged"] and "stays as it is" in heard[0][0]["trouble"] and "NOT saved" in widget.summary
     widget.rename(0, "new")
     widget.undo()
     widget.redo()

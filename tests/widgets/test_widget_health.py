@@ -15,7 +15,7 @@ from dcacn_nb.core.events import Evaluated, RunFinished, RunStarted, SnapshotTak
 from dcacn_nb.method.config import TrainConfig
 from dcacn_nb.method.metrics import assignment_health
 from dcacn_nb.report.diagnosis import SEVERITY, diagnose
-from dcacn_nb.report.figures import HEALTH
+from dcacn_nb.report.health import HEALTH
 from dcacn_nb.runs.log import RunLog
 from dcacn_nb.widgets.feed import History
 from dcacn_nb.widgets.health import ClusterHealth, limits, row
