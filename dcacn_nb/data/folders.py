@@ -23,7 +23,7 @@ def _parallel(function: Callable, items: list, title: str, progress: bool) -> It
     "Results in order, from a few threads: Pillow lets go of Python's lock while it decodes."
     pool = ThreadPoolExecutor(min(16, (os.cpu_count() or 1) + 1))
     try:
-        with tqdm(total=len(items), desc=title, unit="image", disable=not progress, leave=False) as bar:
+        with tqdm(total=len(items), desc=title, unit="image", disable=not progress, leave=False, delay=0.5) as bar:
             for start in range(0, len(items), 4096):  # a million waiting futures would fill the memory
                 for result in pool.map(function, items[start : start + 4096]):
                     bar.update()

@@ -67,7 +67,8 @@ class ImageSet:
 
     def __repr__(self) -> str:
         n, c, h, w = self.images.shape
-        labels = "no labels" if self.labels is None else f"{len(np.unique(self.labels))} classes"
+        classes = 0 if self.labels is None else len(np.unique(self.labels))
+        labels = f"{classes} {'class' if classes == 1 else 'classes'}" if classes else "no labels"
         extra = "" if self.extra is None else f", {len(self.extra):,} extra unlabelled"
         return (
             f"ImageSet({Path(self.protocol.get('source', 'images')).name}: {n:,} images, {c}x{h}x{w}, {labels}{extra})"
@@ -101,16 +102,17 @@ def _checked_labels(labels: object, count: int, class_names: "list | None") -> n
 def contact_sheet(
     images: Tensor,  # (N,C,H,W) uint8
     count: int = 12,  # pictures at most
-    side: int = 48,  # height of each, px
+    side: int = 56,  # height of each, px
+    width: int = 700,  # of the strip at most, px
 ) -> bytes:  # a PNG file
     "A strip of images evenly spaced through the set, as a small PNG."
-    width = max(1, min(600, round(side * images.shape[3] / images.shape[2])))
-    count = max(1, min(count, 600 // (width + 2)))
+    wide = max(1, min(width, round(side * images.shape[3] / images.shape[2])))
+    count = max(1, min(count, width // (wide + 2)))
     chosen = images[np.unique(np.linspace(0, len(images) - 1, count).astype(int))].cpu()
-    sheet = Image.new("RGB", (len(chosen) * (width + 2), side), "white")
+    sheet = Image.new("RGB", (len(chosen) * (wide + 2), side), "white")
     for i, pixels in enumerate(chosen):
         method = Image.Resampling.NEAREST if pixels.shape[1] < side else Image.Resampling.BOX
-        sheet.paste(from_chw(pixels.numpy()).resize((width, side), method), (i * (width + 2), 0))
+        sheet.paste(from_chw(pixels.numpy()).resize((wide, side), method), (i * (wide + 2), 0))
     file = io.BytesIO()
     sheet.quantize(64).save(file, "png", optimize=True)
     return file.getvalue()
