@@ -44,14 +44,13 @@ def compare(
         base = parse_settings(settings)
         for name in names:
             check_settings(base, clusters, name)
-        reading = dict(root=str(root), limit=limit, image_size=image_size, on_error=on_error.value)
-        images = open_source(whole_path(source), extra=False, seed=0, **reading)
+        images = _images(source, root=str(root), limit=limit, image_size=image_size, on_error=on_error.value)
         clusters = clusters or count_classes(images)
         plan = Plan(budget.value, amount, upright, base)
         cells = plan.cells(images, clusters, names, {"default": {}}, numbers)
     where = folder or Path("runs", f"compare-{Path(source).name}")
-    table = _run(cells, images, where, plan.in_words(images, clusters), retry_failed)
-    _present(table, where, paper.value if paper else QUOTED.get(source))
+    quoted = paper.value if paper else QUOTED.get(source)
+    _present(_run(cells, images, where, plan.in_words(images, clusters), retry_failed), where, quoted)
 
 
 @guarded
@@ -80,13 +79,17 @@ def ablate(
         numbers, base = parse_seeds(seeds), parse_settings(settings)
         changes = _ablation(_names(factors), full)
         check_settings(base, clusters)
-        reading = dict(root=str(root), limit=limit, image_size=image_size, on_error=on_error.value)
-        images = open_source(whole_path(source), extra=False, seed=0, **reading)
+        images = _images(source, root=str(root), limit=limit, image_size=image_size, on_error=on_error.value)
         clusters = clusters or count_classes(images)
         plan = Plan(budget.value, amount, upright, base)
         cells = plan.cells(images, clusters, ["dcacn"], changes, numbers)
     where = folder or Path("runs", f"ablate-{Path(source).name}")
     _present(_run(cells, images, where, plan.in_words(images, clusters), retry_failed), where, None)
+
+
+def _images(source: str, **reading):
+    "The images of a grid: without the unlabelled extra ones, and the same subset for all seeds."
+    return open_source(whole_path(source), extra=False, seed=0, **reading)
 
 
 def _names(text: str) -> "list[str]":
