@@ -207,5 +207,6 @@ def test_stored_results_can_be_compared(name, runs, seeds):
 
 def test_unknown_results_are_refused():
     assert list(load_results("cifar10_10k_240_views_curves").columns)[:3] == ["method", "seed", "epoch"]
+    assert len(load_results("default_choice")) == 12
     with pytest.raises(ValueError, match="name must be one of .*got 'digits_40'; did you mean 'digits_40_views'"):
         load_results("digits_40")
