@@ -1,4 +1,6 @@
-"The same code on a CUDA device: agreement with the processor, no waiting in the loop, a whole run with its resume. Skipped where there is no such device."
+"""The same code on a CUDA device: agreement with the processor, no waiting in the loop, a whole run with its resume.
+
+Skipped where there is no such device."""
 
 import dataclasses
 import gc
@@ -71,19 +73,18 @@ def test_views_are_those_of_the_processor(colours, exact):
 def test_losses_and_gradients_are_those_of_the_processor(colours, exact):
     config = preset("default", colours, 10, device="cpu", amp="off")
     crops = build_views(config)(colours[:64], generator(1))
-    told, gradients = {}, {}
+    terms, gradients = {}, {}
     for device in ("cpu", DEVICE):
         state = TrainState(build_model(config), dataclasses.replace(config, device=device))
         place(state.model, state.config)
         state.model.train()
         moved = type(crops)(*(x if x is None else x.to(device) for x in crops))
-        losses = find_method("dcacn").loss(
-            state, colours[:64].to(device), lambda images, draws: moved, None, None, False
-        )
+        batch = Batch(colours[:64].to(device), lambda images, draws, moved=moved: moved, None)
+        losses = find_method("dcacn").loss(state, batch)
         losses["total"].backward()
-        told[device] = {name: value.item() for name, value in losses.items()}
+        terms[device] = {name: value.item() for name, value in losses.items()}
         gradients[device] = torch.cat([p.grad.flatten().cpu() for p in state.model.parameters()])
-    assert told[DEVICE] == pytest.approx(told["cpu"], abs=1e-3)
+    assert terms[DEVICE] == pytest.approx(terms["cpu"], abs=1e-3)
     cosine = torch.cosine_similarity(gradients["cpu"], gradients[DEVICE], dim=0)
     assert cosine > 0.999 and gradients[DEVICE].norm() == pytest.approx(gradients["cpu"].norm().item(), rel=1e-2)
 
@@ -111,19 +112,18 @@ def test_no_step_waits_for_the_device(name, source, digits, colours):
             torch.cuda.synchronize()
             torch.cuda.set_sync_debug_mode("error" if step else "default")
             try:
-                told = train_step(
-                    state, Batch(fetch(store, chosen, DEVICE), views, draws, chosen), 1e-3, loss=method.loss
-                )
+                batch = Batch(fetch(store, chosen, DEVICE), views, draws, chosen)
+                losses = train_step(state, batch, 1e-3, loss=method.loss)
             finally:
                 torch.cuda.set_sync_debug_mode("default")
             checked += step
-            assert all(value.isfinite() for value in told.values())
+            assert all(value.isfinite() for value in losses.values())
     assert checked == config.epochs
 
 
 @pytest.mark.parametrize("name", [name for name in GRADIENT_METHODS if name != "propos"])
 def test_a_recorded_step_is_the_step_itself(name, digits, exact):
-    "Every phase of every method, plain and recorded steps from the same state: the same draws, rates and images, and so the same losses."
+    "Every phase of every method: with the same state, draws, rates and images, recorded steps give the same losses."
     images, method = digits.images[:320].to(DEVICE), find_method(name)
     config = method.settings(
         preset("default", digits, 10, epochs=5, device=DEVICE, amp="off", batch_size=32, eval_every=1, snapshot_every=0)
@@ -133,17 +133,16 @@ def test_a_recorded_step_is_the_step_itself(name, digits, exact):
     state.store = images
 
     def losses(stepper) -> list:
-        told = []
+        totals = []
         for step in range(8):
             chosen = torch.arange(32 * step, 32 * step + 32, device=DEVICE)
             state.model.train()
-            told.append(stepper(images[chosen], chosen, config.lr * (step + 1) / 8, False)["total"].item())
+            totals.append(stepper(images[chosen], chosen, config.lr * (step + 1) / 8, False)["total"].item())
             state.step += 1
-        return told
+        return totals
 
-    plain_steps, recorded_steps = (
-        stepper(state, views, method) for stepper in (Stepper, RecordedStepper)
-    )  # kept over the epochs: each must be recorded anew
+    # kept over the epochs: each must be recorded again
+    plain_steps, recorded_steps = (stepper(state, views, method) for stepper in (Stepper, RecordedStepper))
     for state.epoch in range(config.epochs):
         for _ in method.refit(state, images, views, state.epoch) if method.refit else ():
             pass
@@ -151,16 +150,19 @@ def test_a_recorded_step_is_the_step_itself(name, digits, exact):
         plain = losses(plain_steps)
         state.restore(saved, meta)
         recorded = losses(recorded_steps)
-        assert recorded == pytest.approx(plain, rel=5e-3, abs=5e-3 * max(1.0, *map(abs, plain))), (
-            f"epoch {state.epoch}"
-        )  # an information near zero is a difference of larger terms
-        assert np.std(plain) > 0 or state.epoch, (
-            "a last stage of self-labels may have none yet, but an epoch in front of it tells"
-        )
+        close = 5e-3 * max(1.0, *map(abs, plain))  # an information near zero is a difference of larger terms
+        assert recorded == pytest.approx(plain, rel=5e-3, abs=close), f"epoch {state.epoch}"
+        assert np.std(plain) > 0 or state.epoch, "self-labels may all be missing in a last stage, but not in the first"
 
 
-def told_by(images, extra=None, **changes):
-    "What each step of a DCACN run of four epochs told."
+def steps_of(images, config, extra=None):
+    "The reports of a run, whose steps are recorded where its settings allow it, as in `fit`."
+    events = train(build_model(config), images, config, extra=extra, recorder=RecordedStepper)
+    return [event for event in events if isinstance(event, StepDone)]
+
+
+def reported(images, extra=None, **changes):
+    "What each step of a DCACN run of four epochs reports."
     config = preset(
         "default",
         images,
@@ -174,16 +176,15 @@ def told_by(images, extra=None, **changes):
         log_every=1,
         **changes,
     )
-    return [event for event in train(build_model(config), images, config, extra=extra) if isinstance(event, StepDone)]
+    return steps_of(images, config, extra)
 
 
 def test_extra_images_have_a_recording_of_their_own(digits, exact):
     images, extra = digits.images[:320], digits.images[320:480]
-    plain, recorded = (told_by(images, extra, cuda_graphs=recorded) for recorded in (False, True))
+    plain, recorded = (reported(images, extra, cuda_graphs=recorded) for recorded in (False, True))
+    # five steps on extra images, ten on the others
     ours, theirs = ([event.losses["total"] for event in steps[:15]] for steps in (recorded, plain))
-    assert len(plain) == len(recorded) == 60 and ours == pytest.approx(
-        theirs, rel=1e-2
-    )  # five steps on extra images, ten on the others
+    assert len(plain) == len(recorded) == 60 and ours == pytest.approx(theirs, rel=1e-2)
 
 
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="no second CUDA device on this machine")
@@ -201,11 +202,7 @@ def test_the_second_device_records_too(digits):
         log_every=1,
     )
     ours, theirs = (
-        [
-            event.losses["total"]
-            for event in train(build_model(c), digits.images[:320], c)
-            if isinstance(event, StepDone)
-        ]
+        [event.losses["total"] for event in steps_of(digits.images[:320], c)]
         for c in (config, dataclasses.replace(config, cuda_graphs=False))
     )
     assert ours[:10] == pytest.approx(theirs[:10], rel=1e-2)
@@ -218,7 +215,7 @@ def test_a_loss_that_asks_for_the_step_is_not_frozen(digits):
 
 
 def test_a_recording_is_worth_it_while_others_use_the_device(digits):
-    "A thread goes on computing on the device, as widgets do; the recorded run is faster all the same."
+    "A thread keeps computing on the device, as widgets do; the recorded run is faster all the same."
     over, sums, pictures = threading.Event(), [], torch.ones(64, 64, device=DEVICE)
 
     def others():
@@ -241,11 +238,7 @@ def test_a_recording_is_worth_it_while_others_use_the_device(digits):
                 log_every=28,
                 cuda_graphs=recorded,
             )
-            rates[recorded] = [
-                event.images_per_second
-                for event in train(build_model(config), digits.images, config)
-                if isinstance(event, StepDone)
-            ][-1]
+            rates[recorded] = steps_of(digits.images, config)[-1].images_per_second
     finally:
         over.set()
         busy.join()
@@ -253,14 +246,15 @@ def test_a_recording_is_worth_it_while_others_use_the_device(digits):
 
 
 def test_an_old_recording_does_not_end_a_new_one(digits):
-    "Recordings that only the garbage collector can free, while the next one is made; without care one of the runs fails."
+    "Recordings that only the garbage collector can free, while the next one is made: without care, a run fails."
     config = preset("default", digits, 10, epochs=2, device=DEVICE, snapshot_every=0)
     before = gc.get_threshold()
     gc.set_threshold(50)  # collects all the time
     try:
         for seed in range(3):
-            steps = train(build_model(config), digits.images[:320], dataclasses.replace(config, seed=seed))
-            kept = [event for event in steps]
+            changed = dataclasses.replace(config, seed=seed)
+            steps = train(build_model(config), digits.images[:320], changed, recorder=RecordedStepper)
+            kept = list(steps)
             ring = [steps, kept]
             ring.append(ring)
             del steps, ring
@@ -278,7 +272,7 @@ def test_a_run_learns(changes, digits):
     assert next(run.model.parameters()).device.type == DEVICE
 
 
-def test_a_run_goes_on_where_it_was_stopped(digits, tmp_path):
+def test_a_run_resumes_where_it_was_stopped(digits, tmp_path):
     config = preset("default", digits, 10, epochs=3, device=DEVICE, amp="off", log_every=1)
 
     class Stop:
@@ -291,21 +285,22 @@ def test_a_run_goes_on_where_it_was_stopped(digits, tmp_path):
     stop.run.drive()
     left = stop.run.state.tensors()
     assert 40 <= stop.run.state.step < 84
-    gone_on = fit(digits, config, run_dir=tmp_path / "stopped", resume=True, start=False)
-    back = TrainState(gone_on.model, config)
-    place(gone_on.model, config)
+    resumed = fit(digits, config, run_dir=tmp_path / "stopped", resume=True, start=False)
+    back = TrainState(resumed.model, config)
+    place(resumed.model, config)
     back.restore(*load_checkpoint(latest_checkpoint(tmp_path / "stopped" / "checkpoints")))
     assert back.tensors().keys() == left.keys() and all(
         torch.equal(value, back.tensors()[name]) for name, value in left.items()
     ), "every bit is back on the device"
-    gone_on.drive()
+    resumed.drive()
     whole = fit(digits, config, run_dir=tmp_path / "whole")
     losses = [
         [event.losses["total"] for event in read_events(path) if isinstance(event, StepDone)]
         for path in (tmp_path / "whole", tmp_path / "stopped")
     ]
-    assert gone_on.state.step == whole.state.step and len(losses[0]) == len(losses[1]) == 84
-    # sums on a GPU come in no fixed order, and training makes differences of rounding grow: an H200 showed 0.025 after 33 steps, without any stop between
+    assert resumed.state.step == whole.state.step and len(losses[0]) == len(losses[1]) == 84
+    # sums on a GPU come in no fixed order, and training makes differences of rounding grow: an H200 showed 0.025 after
+    # 33 steps, without any stop between
     assert losses[1][:20] == pytest.approx(losses[0][:20], abs=0.02)
     assert losses[1] == pytest.approx(losses[0], abs=0.3)
 
@@ -327,13 +322,7 @@ def test_images_larger_than_the_device_are_streamed(digits, monkeypatch):
     for streamed in (False, True):
         if streamed:
             monkeypatch.setattr("dcacn_nb.data.batching._free_bytes", lambda device: 0)
-        losses.append(
-            [
-                event.losses["total"]
-                for event in train(build_model(config), digits.images, config)
-                if isinstance(event, StepDone)
-            ]
-        )
+        losses.append([event.losses["total"] for event in steps_of(digits.images, config)])
     assert losses[0][:5] == pytest.approx(losses[1][:5], abs=0.02)
 
 
