@@ -37,6 +37,7 @@ def execute(path):
 # Shorter parameters for the tests, so that a lesson takes seconds; the reader has the values in the notebook.
 SHORTER = {
     "course/01_quickstart": {"EPOCHS": 2},
+    "course/06_your_own_photos": {"EPOCHS": 2},
 }
 FOR_QUICK = ("method/02_cbam", "method/06_metrics")  # what `make quick` runs
 
