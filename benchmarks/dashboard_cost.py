@@ -1,9 +1,11 @@
-"""What an open dashboard costs a training run: a real JupyterLab, a real Chromium, and three equal runs that train by turns.
+"""What an open dashboard costs a training run: real JupyterLab, real Chromium, and three equal runs that take turns.
 
-Digits (1,797 images, `default` preset, snapshots every epoch): one run with nothing that watches it, one with the dashboard and its map as PCA, one with the dashboard and t-SNE of 1,000 points every 5 epochs.
-All three live in one kernel with the page open, and only one of them trains at a time: five epochs, then the next one has its turn. So each rotation compares figures that are a minute apart, on machines whose
-speed changes from minute to minute. Turns change in the middle of an epoch: what an epoch's end sets off (map, messages, drawing) falls into the same turn; each turn holds one t-SNE.
-One CSV row a turn, with the processor seconds that kernel, map helper, server and browser spent meanwhile.
+Digits (1,797 images, `default` preset, snapshots every epoch): one run without a dashboard, one with the dashboard and
+its map as PCA, one with the dashboard and t-SNE of 1,000 points every 5 epochs. All three are in one kernel with the
+page open, and only one of them trains at a time: five epochs, then it is the next one's turn. So each rotation compares
+figures that are a minute apart, on machines whose speed changes from minute to minute. Turns change in the middle of an
+epoch: what an epoch's end causes (map, messages, drawing) is in the same turn; each turn holds one t-SNE.
+One CSV row per turn, with the processor seconds that kernel, map helper, server and browser spent meanwhile.
 Example: python benchmarks/dashboard_cost.py --rotations 6 --output benchmarks/dashboard_cost.csv
 """
 
@@ -26,7 +28,7 @@ SETUP = """
 import json, psutil, tempfile, threading, time
 from IPython.display import display
 from dcacn_nb.method.config import preset
-from dcacn_nb.data.image_set import load_images
+from dcacn_nb.data.loading import load_images
 from dcacn_nb.core.events import StepDone
 from dcacn_nb.runs.threads import release_threads
 from dcacn_nb.fitting import fit
@@ -45,15 +47,19 @@ def spent():
         return total
     kernel, machine = psutil.Process(), psutil.cpu_times()
     browser = [p for p in psutil.process_iter(["name"]) if "chrom" in (p.info["name"] or "")]
-    return {"kernel": seconds([kernel]), "map_helper": seconds(kernel.children(recursive=True)), "server": seconds([kernel.parent()]), "browser": seconds(browser),
-            "all": sum(machine) - machine.idle - machine.iowait}
+    parts = {"kernel": [kernel], "map_helper": kernel.children(recursive=True)}
+    parts |= {"server": [kernel.parent()], "browser": browser}
+    spent = {name: seconds(processes) for name, processes in parts.items()}
+    return spent | {"all": sum(machine) - machine.idle - machine.iowait}
 
 class Turns:
-    "Lets one run train at a time; tells how long each turn took."
+    "Lets one run train at a time; keeps how long each turn took."
     def __init__(self, names, epochs, rotations, steps_per_epoch):
-        order = [names[(i + r) % len(names)] for r in range(rotations) for i in range(len(names))]  # no case is always the first
-        self.order, self.told, self.turn = [*names, *order], [], threading.Condition()  # the first turn of each warms up
-        self.switch = lambda step: (step - steps_per_epoch // 2) % (epochs * steps_per_epoch) == 2 * steps_per_epoch  # in the middle of the third epoch, the eighth, ...
+        # no case is always the first; the first turn of each warms up
+        order = [names[(i + r) % len(names)] for r in range(rotations) for i in range(len(names))]
+        self.order, self.rows, self.turn = [*names, *order], [], threading.Condition()
+        # in the middle of the third epoch, the eighth, ...
+        self.switch = lambda step: (step - steps_per_epoch // 2) % (epochs * steps_per_epoch) == 2 * steps_per_epoch
     def watcher(self, name):
         "An observer that holds its run back until it is its turn."
         begun = None
@@ -63,20 +69,25 @@ class Turns:
                 return
             with self.turn:
                 if event.step > 14:
-                    now = {"seconds": time.perf_counter() - begun[0]} | {f"cpu_{part}": value - begun[1][part] for part, value in spent().items()}
-                    self.told.append({"case": name, "from_step": begun[2], "to_step": event.step} | now)
+                    now = {"seconds": time.perf_counter() - begun[0]}
+                    now |= {f"cpu_{part}": value - begun[1][part] for part, value in spent().items()}
+                    self.rows.append({"case": name, "from_step": begun[2], "to_step": event.step} | now)
                     self.order.pop(0)
                     self.turn.notify_all()
                 release_threads()  # a waiting run must not slow the others
                 self.turn.wait_for(lambda: not self.order or self.order[0] == name)
-            time.sleep(1)  # what the turn before left to be drawn is drawn
+            time.sleep(1)  # let the page draw what the previous turn left
             begun = time.perf_counter(), spent(), event.step
         return watch
 
 names = ["none", "dashboard, PCA", "dashboard, t-SNE every 5 epochs"]
 turns = Turns(names, {epochs}, {rotations}, len(images) // 64)
-config = preset("default", images, 10, epochs={epochs} * ({rotations} + 1) + 3, seed=0, eval_every=1, snapshot_every=1, log_every=14)
-runs = [fit(images, config, labels=images.labels, run_dir=tempfile.mkdtemp(), observers=[turns.watcher(name)], background=True, start=False) for name in names]
+total = {epochs} * ({rotations} + 1) + 3
+config = preset("default", images, 10, epochs=total, seed=0, eval_every=1, snapshot_every=1, log_every=14)
+folders = tempfile.TemporaryDirectory()
+options = dict(labels=images.labels, background=True, start=False)
+runs = [fit(images, config, run_dir=f"{folders.name}/{i}", observers=[turns.watcher(name)], **options)
+        for i, name in enumerate(names)]
 shown = [Dashboard(runs[1], method='pca', tab='{tab}'), Dashboard(runs[2], method='tsne', every=5, tab='{tab}')]
 """
 RUN = """
@@ -91,14 +102,17 @@ while turns.order:
 for run in runs:
     run.stop()
     await run
-print(json.dumps(turns.told))
+print(json.dumps(turns.rows))
 """
 
 
 def measured(page) -> list:
     "What the last cell printed: one dictionary a case."
     texts = page.evaluate(
-        "() => window.testPanel.content.widgets.flatMap(c => c.model.outputs ? c.model.outputs.toJSON() : []).filter(o => o.output_type === 'stream').map(o => [o.text].flat().join(''))"
+        """() => window.testPanel.content.widgets
+          .flatMap(c => c.model.outputs ? c.model.outputs.toJSON() : [])
+          .filter(o => o.output_type === 'stream')
+          .map(o => [o.text].flat().join(''))"""
     )
     return json.loads(texts[-1].strip().splitlines()[-1])
 
@@ -125,7 +139,7 @@ def main():
         lab.open(page, "cost.ipynb")
         state = browser.run_all(page, 7200)
         assert state["errors"] == [], state
-        told = measured(page)
+        rows = measured(page)
         chromium.close()
         lab.stop()
     where = {
@@ -144,7 +158,7 @@ def main():
                 **{name: round(value, 2) if isinstance(value, float) else value for name, value in row.items()},
                 **where,
             }
-            for i, row in enumerate(told[3:])
+            for i, row in enumerate(rows[3:])
         ]
     )
     table.to_csv(args.output, index=False)

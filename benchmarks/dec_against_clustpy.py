@@ -1,9 +1,10 @@
-"""Train our DEC and clustpy's on the digits of scikit-learn over several seeds and write one CSV row a run.
+"""Train our DEC and clustpy's on the digits of scikit-learn over several seeds and write one CSV row per run.
 
-Both get the same pixels (8x8, in [0,1]), the same architecture (d-500-500-2000-10 and back, ReLU), the same numbers of epochs, batch size and learning rates
-(Adam: 0.001, then 0.0001), and K-Means with 20 restarts between the phases. What differs: clustpy makes its targets from each batch, and ours from all images
-once an epoch; clustpy also trains on the last batch of an epoch, which is smaller. Labels score the end and are used for nothing else.
-clustpy is no dependency of this project: pip install clustpy (it is built from source and needs a compiler).
+Both get the same pixels (8x8, in [0,1]), the same architecture (d-500-500-2000-10 and back, ReLU), the same numbers of
+epochs, batch size and learning rates (Adam: 0.001, then 0.0001), and K-Means with 20 restarts between the phases. They
+differ in two things: clustpy computes its targets from each batch, and ours from all images once per epoch; clustpy
+also trains on the last batch of an epoch, which is smaller. Labels score the end and are used for nothing else.
+clustpy is not a dependency of this project: pip install clustpy (it is built from source and needs a compiler).
 Example: python benchmarks/dec_against_clustpy.py --seeds 0-4 --output benchmarks/dec_against_clustpy.csv
 """
 
@@ -17,7 +18,7 @@ import torch
 from run_seeds import row, seeds
 
 from dcacn_nb.baselines import find_method
-from dcacn_nb.data.image_set import load_images
+from dcacn_nb.data.loading import load_images
 from dcacn_nb.fitting import fit
 from dcacn_nb.method.config import preset
 
@@ -46,7 +47,7 @@ def ours(images, seed: int, args):
 
 
 def theirs(images, seed: int, args):
-    "Labels of clustpy's DEC: those of its centres, not of the K-Means that it adds at the end."
+    "Labels of clustpy's DEC: those of its centroids, not of the K-Means that it adds at the end."
     from clustpy.deep import DEC
     from clustpy.deep.neural_networks import FeedforwardAutoencoder
 
@@ -85,13 +86,13 @@ def main():
         for name, train in (("dec", ours), ("dec_clustpy", theirs)):
             started = time.perf_counter()
             predicted = train(images, seed, args)
-            told = {
+            settings = {
                 "epochs": args.epochs,
                 "pretrain_epochs": args.pretrain_epochs,
                 "batch_size": args.batch_size,
                 "clustpy": version("clustpy"),
             }
-            rows.append(row(name, seed, images, predicted, time.perf_counter() - started, told))
+            rows.append(row(name, seed, images, predicted, time.perf_counter() - started, settings))
         before = pd.read_csv(args.output).to_dict("records") if Path(args.output).exists() else []
         pd.DataFrame(before + rows).to_csv(args.output, index=False)
         print(

@@ -1,16 +1,19 @@
-"""Run every method, and DCACN's one-at-a-time ablation or what its paper leaves open, on one source over several seeds, each run seeing each image equally often; write one CSV row a run.
+"""Run every method, and DCACN's ablation or what its paper leaves open, on one source over several seeds.
 
-Both tables come from one folder, so that the default DCACN is trained once. May be stopped and called again, and called in several processes at once.
-Labels score the evaluations and are used for nothing else; the last epoch is what is written.
-Example: python benchmarks/run_grids.py digits --seeds 0-4 --views 40 --run-dir runs/digits-40 --output nbs/results/digits_40_views.csv
+Each run sees each image equally often. One CSV row per run: the last epoch. Both tables come from one folder, so that
+the default DCACN is trained once. Stop it and start it again, or start it in several processes at once: they share the
+work. Labels score the evaluations and are used for nothing else.
+Example:
+python benchmarks/run_grids.py digits --seeds 0-4 --views 40 --run-dir runs/digits-40 --output digits_40_views.csv
 """
 
 import argparse
 from pathlib import Path
 
-from dcacn_nb.cli.grids import parse_seeds
-from dcacn_nb.compare.grid import collect, failures, finished, make_grid, one_at_a_time, run_grid
-from dcacn_nb.data.image_set import load_images
+from dcacn_nb.cli.settings import parse_seeds
+from dcacn_nb.compare.cells import make_grid, one_at_a_time
+from dcacn_nb.compare.grid import collect, failures, finished, run_grid
+from dcacn_nb.data.loading import load_images
 
 METHODS = ("kmeans", "ae", "dec", "dcec", "iic", "pica", "simclr", "cc", "scan", "propos", "dcacn", "dcacn_selflabel")
 CODES = {
@@ -49,7 +52,7 @@ def grid(images, seeds: list, views: float, methods: "tuple[str, ...]", settings
 
 
 def announce(cell) -> list:
-    "Say which run comes next; nothing watches it."
+    "Print which run comes next; no observers."
     print(cell.folder.as_posix(), f"{cell.config.epochs} epochs", flush=True)
     return []
 

@@ -1,6 +1,7 @@
-"""Train the `default` preset on one source over several seeds and write one CSV row a run.
+"""Train the `default` preset on one source over several seeds and write one CSV row per run.
 
-Labels score the last epoch and are used for nothing else. The settings of a row are the preset's but for what the command line changes.
+Labels score the last epoch and are used for nothing else. The settings of a row are the preset's, except for what the
+command line changes.
 Example: python benchmarks/run_seeds.py digits --seeds 0-4 --epochs 40 --baselines --output benchmarks/digits_seeds.csv
 """
 
@@ -15,7 +16,7 @@ import torch
 from sklearn.cluster import KMeans
 
 from dcacn_nb import __version__
-from dcacn_nb.data.image_set import load_images
+from dcacn_nb.data.loading import load_images
 from dcacn_nb.fitting import fit
 from dcacn_nb.method.config import preset
 from dcacn_nb.method.metrics import evaluate_clustering
@@ -61,7 +62,7 @@ def row(method: str, seed: int, images, predicted, seconds: float, settings: dic
 
 
 def baselines(images, seed: int):
-    "K-Means on pixels, and UMAP + K-Means: what one would pick instead."
+    "K-Means on pixels, and UMAP + K-Means: simple alternatives."
     import umap
 
     pixels, k = images.images.flatten(1).numpy() / 255.0, len(images.class_names)
@@ -96,13 +97,13 @@ def main():
         started = time.perf_counter()
         folder = Path(args.run_dir) / f"{Path(args.source).name}-{seed}" if args.run_dir else None
         run = fit(images, config, labels=images.labels, run_dir=folder)
-        told = {
+        settings = {
             "epochs": config.epochs,
             "cluster_axis": config.cluster_axis,
             "balance_weight": config.balance_weight,
             "width": config.width,
         }
-        rows = [row("dcacn", seed, images, run.assignments, time.perf_counter() - started, told | changes)]
+        rows = [row("dcacn", seed, images, run.assignments, time.perf_counter() - started, settings | changes)]
         if args.baselines:
             rows += [
                 row(name, seed, images, predicted, seconds, {}) for name, predicted, seconds in baselines(images, seed)

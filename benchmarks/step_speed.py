@@ -1,6 +1,8 @@
-"""How long a training step takes on this machine, what it computes and how much memory it needs: the paper's three recipes and the default preset, one CSV row each.
+"""How long a training step takes on this machine, what it computes and how much memory it needs, one CSV row per case.
 
-Made-up images, the real views, networks, losses and updates; no figure here says anything about accuracy. On a GPU each is measured twice: every step as it comes, and recorded as a CUDA graph.
+The paper's three recipes and the default preset, on made-up images with the real views, networks, losses and updates;
+no figure here is about accuracy. On a GPU each case is measured twice: every step as it comes, and recorded as a CUDA
+graph.
 Example: python benchmarks/step_speed.py --device cuda --output benchmarks/step_speed.csv
 """
 
@@ -59,9 +61,9 @@ def forward_flops(config) -> int:
     return counter.get_total_flops()
 
 
-def measured(state: TrainState, views, images: torch.Tensor, steps: int, warm_up: int, record) -> dict:
-    "Milliseconds of a step, and until the host has asked for all of it; kernels, and the milliseconds they take; memory."
-    chosen, stepper = torch.arange(len(images), device=images.device), stepper_class(state, views, Method())
+def measured(state: TrainState, stepper: Stepper, images: torch.Tensor, steps: int, warm_up: int) -> dict:
+    "Milliseconds of a step, and until the host has asked for all of it; memory, and on CUDA the kernels."
+    chosen = torch.arange(len(images), device=images.device)
     cuda = images.is_cuda
     wait = torch.cuda.synchronize if cuda else lambda: None
 
@@ -78,32 +80,33 @@ def measured(state: TrainState, views, images: torch.Tensor, steps: int, warm_up
     take(steps)
     asked = time.perf_counter() - began
     wait()
-    told = {"ms_a_step": 1e3 * (time.perf_counter() - began) / steps, "ms_to_ask": 1e3 * asked / steps}
+    found = {"ms_a_step": 1e3 * (time.perf_counter() - began) / steps, "ms_to_ask": 1e3 * asked / steps}
     if cuda:
-        told |= {
+        found |= {
             "peak_gb": torch.cuda.max_memory_allocated() / 1e9,
             "reserved_gb": torch.cuda.max_memory_reserved() / 1e9,
         }
-        with profile(activities=[ProfilerActivity.CUDA], acc_events=True) as seen:
-            take(1)
-            wait()
-        kernels = [event for event in seen.events() if event.device_type == torch.autograd.DeviceType.CUDA]
-        told |= {
-            "kernels": len(kernels),
-            "ms_of_kernels": sum(event.time_range.elapsed_us() for event in kernels) / 1e3,
-        }
-    return told
+        found |= kernels_of(lambda: (take(1), wait()))
+    return found
+
+
+def kernels_of(function) -> dict:
+    "Number of CUDA kernels, and the milliseconds they take."
+    with profile(activities=[ProfilerActivity.CUDA], acc_events=True) as seen:
+        function()
+    kernels = [event for event in seen.events() if event.device_type == torch.autograd.DeviceType.CUDA]
+    return {"kernels": len(kernels), "ms_of_kernels": sum(event.time_range.elapsed_us() for event in kernels) / 1e3}
 
 
 def row(
-    recipe: str, name: str, channels: int, side: int, changes: dict, device: str, steps: int, warm_up: int, record=None
+    recipe: str, name: str, channels: int, side: int, changes: dict, stepper_class: type, device: str, *counts: int
 ) -> dict:
-    "All that is known of one case."
+    "The row of one case; `counts`: steps to measure, and to warm up with."
     state, views, images = prepared(name, channels, side, device, changes)
     config = state.config
-    told = measured(state, views, images, steps, warm_up, record)
+    found = measured(state, stepper_class(state, views, Method()), images, *counts)
     flops = 3 * forward_flops(config) * len(images)
-    told |= {"images_a_second": len(images) / told["ms_a_step"] * 1e3, "tflops": flops / told["ms_a_step"] / 1e9}
+    found |= {"images_a_second": len(images) / found["ms_a_step"] * 1e3, "tflops": flops / found["ms_a_step"] / 1e9}
     place_name = torch.cuda.get_device_name() if device == "cuda" else "processor"
     return {
         "recipe": recipe,
@@ -112,8 +115,8 @@ def row(
         "backbone": config.backbone,
         "width": config.width,
         "batch": len(images),
-        "recorded": record is not None,
-        **{key: round(value, 2) for key, value in told.items()},
+        "recorded": stepper_class is RecordedStepper,
+        **{key: round(value, 2) for key, value in found.items()},
         "torch": torch.__version__,
         "device": place_name,
     }
@@ -135,7 +138,7 @@ def main():
     rows = []
     for number in args.cases:
         for stepper_class in (Stepper, RecordedStepper) if args.device == "cuda" else (Stepper,):
-            rows.append(row(*CASES[number], args.device, args.steps, args.warm_up, record))
+            rows.append(row(*CASES[number], stepper_class, args.device, args.steps, args.warm_up))
             print(rows[-1], flush=True)
             if args.output:
                 pd.DataFrame(rows).to_csv(args.output, index=False)

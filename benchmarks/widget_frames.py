@@ -1,9 +1,11 @@
-"""How fast MapViewer draws in a browser: pictures a second while somebody scrubs and while the film plays.
+"""How fast MapViewer draws in a browser: frames per second while its slider is dragged, and while the film plays.
 
-Two hundred made-up maps of ten thousand points go to a real Chromium (headless, drawing by software), in a plain page without JupyterLab. The scrubber
-is moved at every frame of the browser; counted are the pictures really drawn (calls of putImageData on the map), over some seconds, three times; and the
-longest time between two of them. The browser shows 60 a second at most. Then maps of 800 further epochs follow, thinned as Python thins them, and the page's
-memory is read again. On a busy machine: chrt -r 1 python benchmarks/widget_frames.py [--seconds 5]. Writes widget_frames.csv beside it."""
+Two hundred made-up maps of ten thousand points go to a real Chromium (headless, drawing by software), in a plain page
+without JupyterLab. The slider is moved at every frame of the browser. The frames really drawn are counted (calls of
+putImageData on the map), over some seconds, three times, and the longest time between two of them is kept. The browser
+shows 60 per second at most. Then maps of 800 further epochs follow, thinned as Python thins them, and the page's memory
+is read again. On a busy machine: chrt -r 1 python benchmarks/widget_frames.py [--seconds 5]. Writes widget_frames.csv.
+"""
 
 import argparse
 import csv
@@ -16,41 +18,63 @@ from pathlib import Path
 import numpy as np
 from playwright.sync_api import sync_playwright
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent / "tests"))
-from browser import find_browser
-
 from dcacn_nb.widgets.feed import ThinnedList
 from dcacn_nb.widgets.live import sprite_sheet, stylesheet
 from dcacn_nb.widgets.map import MapViewer
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent / "tests"))
+from browser import find_browser  # noqa: E402 - what the tests use
 
 FRAMES, POINTS, RUNS = 200, 10_000, 3
 HEAP = "() => { gc(); return performance.memory.usedJSHeapSize / 2 ** 20; }"
 MODEL = """async ([code, values]) => {
   const listeners = {};
-  window.model = {values, sent: [], get: name => values[name], set(name, value) { values[name] = value; this.fire('change:' + name); }, save_changes() {}, send(content) { this.sent.push(content); },
-    on(name, f) { (listeners[name] ??= []).push(f); }, off(name, f) { listeners[name] = (listeners[name] ?? []).filter(g => g !== f); },
-    fire(name, ...args) { for (const f of [...(listeners[name] ?? [])]) f(...args); }};
+  window.model = {
+    values, sent: [],
+    get: name => values[name],
+    set(name, value) { values[name] = value; this.fire('change:' + name); },
+    save_changes() {},
+    send(content) { this.sent.push(content); },
+    on(name, f) { (listeners[name] ??= []).push(f); },
+    off(name, f) { listeners[name] = (listeners[name] ?? []).filter(g => g !== f); },
+    fire(name, ...args) { for (const f of [...(listeners[name] ?? [])]) f(...args); },
+  };
   const module = await import(URL.createObjectURL(new Blob([code], {type: 'text/javascript'})));
   module.default.render({model: window.model, el: document.querySelector('#here')});
 }"""
-SEND = """([content, buffers]) => { const bytes = text => { const raw = atob(text), out = new Uint8Array(raw.length); for (let i = 0; i < raw.length; i++) out[i] = raw.charCodeAt(i); return new DataView(out.buffer); };
-  window.model.fire('msg:custom', content, buffers.map(bytes)); }"""
+SEND = """([content, buffers]) => {
+  const bytes = text => {
+    const raw = atob(text), out = new Uint8Array(raw.length);
+    for (let i = 0; i < raw.length; i++) out[i] = raw.charCodeAt(i);
+    return new DataView(out.buffer);
+  };
+  window.model.fire('msg:custom', content, buffers.map(bytes));
+}"""
 MAKE = """([first, keeps, n, film]) => {  // ten clouds that drift apart
   const random = () => Math.random() + Math.random() + Math.random() - 1.5;
   window.cloud ??= Float32Array.from({length: 2 * n}, random);
   window.centre ??= Float32Array.from({length: 20}, random);
   for (const [j, keep] of keeps.entries()) {
-    const apart = 3 * Math.min(1, (first + j) / film), cluster = new Uint16Array(n).map((_, i) => i % 10), confidence = new Uint8Array(n).map((_, i) => 90 + i % 160);
-    const xy = new Int16Array(2 * n).map((_, i) => 6000 * (window.cloud[i] + apart * window.centre[2 * (i >> 1) % 20 + i % 2]));
-    window.model.fire('msg:custom', {kind: 'map', id: first + j, epoch: first + j, method: 'tsne', scale: 4, explained: null, keep}, [xy, cluster, confidence].map(part => new DataView(part.buffer)));
+    const apart = 3 * Math.min(1, (first + j) / film);
+    const cluster = new Uint16Array(n).map((_, i) => i % 10);
+    const confidence = new Uint8Array(n).map((_, i) => 90 + i % 160);
+    const place = i => 6000 * (window.cloud[i] + apart * window.centre[2 * (i >> 1) % 20 + i % 2]);
+    const xy = new Int16Array(2 * n).map((_, i) => place(i));
+    const about = {id: first + j, epoch: first + j, method: 'tsne', scale: 4, explained: null, keep};
+    const parts = [xy, cluster, confidence].map(part => new DataView(part.buffer));
+    window.model.fire('msg:custom', {kind: 'map', ...about}, parts);
   }
 }"""
 COUNT = """async ([seconds, scrub]) => {
   const original = CanvasRenderingContext2D.prototype.putImageData;
   let drawn = 0, frames = 0, last = performance.now(), longest = 0;
   CanvasRenderingContext2D.prototype.putImageData = function (...args) {
-    if (this.canvas.dataset.embedding) { drawn++; longest = Math.max(longest, performance.now() - last); last = performance.now(); }
+    if (this.canvas.dataset.map) {
+      drawn++;
+      longest = Math.max(longest, performance.now() - last);
+      last = performance.now();
+    }
     return original.apply(this, args);
   };
   const input = document.querySelector('input[type=range]'), begin = performance.now();
@@ -58,8 +82,12 @@ COUNT = """async ([seconds, scrub]) => {
   if (!scrub) press();
   await new Promise(done => { const step = () => {
     frames++;
-    if (scrub) { input.value = frames % (Number(input.max) + 1); input.dispatchEvent(new Event('input', {bubbles: true})); }
-    performance.now() - begin < 1000 * seconds ? requestAnimationFrame(step) : done(); }; requestAnimationFrame(step); });
+    if (scrub) {
+      input.value = frames % (Number(input.max) + 1);
+      input.dispatchEvent(new Event('input', {bubbles: true}));
+    }
+    performance.now() - begin < 1000 * seconds ? requestAnimationFrame(step) : done();
+  }; requestAnimationFrame(step); });
   if (!scrub) press();
   CanvasRenderingContext2D.prototype.putImageData = original;
   return [1000 * drawn / (performance.now() - begin), longest];
