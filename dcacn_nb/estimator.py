@@ -14,7 +14,8 @@ from sklearn.base import BaseEstimator, ClusterMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from dcacn_nb.data.image_set import ImageSet, load_images, load_like
+from dcacn_nb.data.image_set import ImageSet
+from dcacn_nb.data.loading import load_images, load_like
 from dcacn_nb.fitting import fit, settings_for
 from dcacn_nb.method.config import TrainConfig, build_model, from_dict
 from dcacn_nb.method.step import encode, place

@@ -13,7 +13,9 @@ from dcacn_nb.baselines import find_method
 from dcacn_nb.core.checks import check_in
 from dcacn_nb.core.devices import pick_device
 from dcacn_nb.core.events import Event
-from dcacn_nb.data.image_set import ImageSet, from_arrays, load_like
+from dcacn_nb.data.arrays import from_arrays
+from dcacn_nb.data.image_set import ImageSet
+from dcacn_nb.data.loading import load_like
 from dcacn_nb.method.config import TrainConfig
 from dcacn_nb.method.config import preset as make_preset
 from dcacn_nb.method.model import ClusterNet

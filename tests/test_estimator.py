@@ -21,7 +21,7 @@ from sklearn.utils import get_tags
 from sklearn.utils.estimator_checks import check_estimator, estimator_checks_generator
 from sklearn.utils.validation import validate_data
 
-from dcacn_nb.data.image_set import load_images, load_like
+from dcacn_nb.data.loading import load_images, load_like
 from dcacn_nb.estimator import DCACN
 from dcacn_nb.fitting import settings_for
 from dcacn_nb.method.config import build_views

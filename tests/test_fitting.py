@@ -10,7 +10,8 @@ from PIL import Image
 from running import same, until, weights
 
 import dcacn_nb as dc
-from dcacn_nb.data.image_set import ImageSet, load_images
+from dcacn_nb.data.image_set import ImageSet
+from dcacn_nb.data.loading import load_images
 from dcacn_nb.fitting import fit, predict, settings_for
 from dcacn_nb.method.config import preset
 from dcacn_nb.method.step import Method, encode

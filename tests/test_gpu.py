@@ -13,7 +13,8 @@ import torch
 from dcacn_nb.baselines import find_method
 from dcacn_nb.core.events import Evaluated, StepDone
 from dcacn_nb.core.seeds import generator
-from dcacn_nb.data.image_set import fetch, load_images, to_storage
+from dcacn_nb.data.batching import fetch, to_storage
+from dcacn_nb.data.loading import load_images
 from dcacn_nb.estimator import DCACN
 from dcacn_nb.fitting import fit
 from dcacn_nb.method.config import build_model, build_views, preset

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ._parts.selflabel import selflabel_loss
 from ..core.checks import check_float, check_int
-from ..data.image_set import fetch
+from ..data.batching import fetch
 from ..method.config import TrainConfig
 from ..method.losses import balance_penalty, multicrop_instance_loss
 from ..method.step import Batch, Method, TrainState, autocast, device_of, encode_steps, learning_rate

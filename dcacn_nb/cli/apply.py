@@ -58,7 +58,7 @@ def predict(
     "Assign the images of a folder to a trained network's clusters."
     _check_paths(run_dir, folder, output, overwrite)
     model, config = network_of(run_dir, which.value)
-    from dcacn_nb.data.image_set import load_like
+    from dcacn_nb.data.loading import load_like
     from dcacn_nb.method.step import encode
 
     with checking():

@@ -13,7 +13,7 @@ def whole_path(
     source: str,  # known name or folder
 ) -> str:
     "A folder's full path, so that a run can be resumed from anywhere; a known name, or a wrong one, as it is."
-    from dcacn_nb.data.sources import SOURCES
+    from dcacn_nb.data.catalogue import SOURCES
 
     folder = Path(source).expanduser()
     return str(folder.absolute()) if source not in SOURCES and folder.exists() else source
@@ -28,7 +28,7 @@ def open_source(
     **reading,  # root, split, download, limit, image_size, channels, on_error, seed: for load_images
 ):  # ImageSet
     "The images of a source; a limit applies to its unlabelled images too, so that a small trial stays small."
-    from dcacn_nb.data.image_set import load_images
+    from dcacn_nb.data.loading import load_images
 
     with checking():
         images = load_images(source, progress=sys.stderr.isatty(), **reading)

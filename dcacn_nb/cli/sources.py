@@ -16,7 +16,7 @@ Known = Annotated[str, typer.Argument(help="A known source.", show_default=False
 @guarded
 def list_sources(as_json: o.AsJson = False) -> None:
     "The data sets that `dcacn fit` knows by name."
-    from dcacn_nb.data.sources import known_sources
+    from dcacn_nb.data.catalogue import known_sources
 
     rows = known_sources()
     command = "dcacn data download {name}"
@@ -31,8 +31,8 @@ def list_sources(as_json: o.AsJson = False) -> None:
 def download(source: Known, root: o.Root = Path("data"), as_json: o.AsJson = False) -> None:
     "Download a known source; files that exist are not fetched again."
     from dcacn_nb.core.checks import check_in
-    from dcacn_nb.data.image_set import load_images
-    from dcacn_nb.data.sources import SOURCES, SYNSETS
+    from dcacn_nb.data.catalogue import SOURCES, SYNSETS
+    from dcacn_nb.data.loading import load_images
 
     with checking():
         check_in("source", source, list(SOURCES))

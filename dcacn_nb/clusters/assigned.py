@@ -10,7 +10,8 @@ import pandas as pd
 
 from dcacn_nb.core.events import SnapshotTaken
 from dcacn_nb.core.files import atomic_write
-from dcacn_nb.data.image_set import ImageSet, from_arrays
+from dcacn_nb.data.arrays import from_arrays
+from dcacn_nb.data.image_set import ImageSet
 
 PIECE = 65_536  # rows of probabilities read at once
 

@@ -14,9 +14,9 @@ _PUBLIC = {
     "Listing": "listing",
     "list_images": "listing",
     "decode_folder": "folders",
-    "SOURCES": "sources",
-    "SYNSETS": "sources",
-    "known_sources": "sources",
+    "SOURCES": "catalogue",
+    "SYNSETS": "catalogue",
+    "known_sources": "catalogue",
     "verify": "sources",
 }
 __all__ = list(_PUBLIC)

@@ -141,18 +141,3 @@ def make_protocol(
         "skipped": {},
     }
     return {**base, **facts}
-
-
-_MOVED = {
-    **dict.fromkeys(("fetch", "batches", "to_storage", "_free_bytes"), "batching"),
-    **dict.fromkeys(("load_images", "load_like", "LIMIT_STREAM"), "loading"),
-    "from_arrays": "arrays",
-}
-
-
-def __getattr__(name: str) -> object:  # until all imports are changed
-    import importlib
-
-    if name in _MOVED:
-        return getattr(importlib.import_module(f"dcacn_nb.data.{_MOVED[name]}"), name)
-    raise AttributeError(name)

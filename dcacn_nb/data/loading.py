@@ -12,11 +12,13 @@ import torch
 from dcacn_nb.core.checks import check_in, check_int, describe
 from dcacn_nb.core.seeds import generator
 from dcacn_nb.data.arrays import from_arrays
+from dcacn_nb.data.catalogue import SOURCES, SYNSETS
 from dcacn_nb.data.folders import decode_folder, plan_size
 from dcacn_nb.data.image_set import ImageSet, make_protocol
+from dcacn_nb.data.imagenet import find_synsets
 from dcacn_nb.data.listing import Listing, list_images
 from dcacn_nb.data.pixels import from_chw, to_chw
-from dcacn_nb.data.sources import SOURCES, SYNSETS, find_synsets, read_source
+from dcacn_nb.data.sources import read_source
 
 log = logging.getLogger(__name__)
 

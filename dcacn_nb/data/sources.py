@@ -20,7 +20,6 @@ from dcacn_nb.data.catalogue import (
     SOURCES,
     STL_CLASSES,
     SYNSETS,
-    known_sources,  # noqa: F401  # until all imports are changed
     superclass_of,
 )
 from dcacn_nb.data.idx import read_idx

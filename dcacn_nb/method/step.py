@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from ..core.checks import check_in
 from ..core.devices import pick_device
 from ..core.seeds import generator
-from ..data.image_set import fetch
+from ..data.batching import fetch
 from .config import TrainConfig, build_model, build_views
 from .losses import dcacn_loss
 from .model import ClusterNet

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ..core.devices import versions
 from ..core.events import EpochDone, Evaluated, Event, RunFinished, RunStarted, SnapshotTaken, StepDone
 from ..core.seeds import generator
-from ..data.image_set import fetch, to_storage
+from ..data.batching import fetch, to_storage
 from .config import TrainConfig, build_views
 from .metrics import assignment_health, evaluate_clustering
 from dcacn_nb.method.step import (

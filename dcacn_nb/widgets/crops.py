@@ -9,7 +9,8 @@ from torch import Tensor
 from dcacn_nb.core.checks import check_int
 from dcacn_nb.core.events import Event, RunStarted, SnapshotTaken
 from dcacn_nb.core.seeds import generator
-from dcacn_nb.data.image_set import ImageSet, from_arrays
+from dcacn_nb.data.arrays import from_arrays
+from dcacn_nb.data.image_set import ImageSet
 from dcacn_nb.method.config import build_views, from_dict, preset
 from dcacn_nb.method.views import Crops, MultiCrop
 from dcacn_nb.report.figures.views import plot_crops

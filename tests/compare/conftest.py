@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from dcacn_nb.data.image_set import load_images
+from dcacn_nb.data.loading import load_images
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from dcacn_nb.compare.cells import (
     make_grid,
     one_at_a_time,
 )
-from dcacn_nb.data.image_set import load_images
+from dcacn_nb.data.loading import load_images
 from dcacn_nb.method.config import preset
 
 QUICK = dict(epochs=2, width=4, batch_size=60, lr=0.01, snapshot_every=0, snapshot_size=60, eval_every=1, device="cpu")

@@ -13,7 +13,7 @@ from dcacn_nb.baselines import find_method
 from dcacn_nb.compare.cells import make_cell, make_grid
 from dcacn_nb.compare.grid import COLUMNS, collect, failures, finished, run_grid
 from dcacn_nb.core.events import Evaluated, StepDone
-from dcacn_nb.data.image_set import load_images
+from dcacn_nb.data.loading import load_images
 from dcacn_nb.fitting import fit
 from dcacn_nb.method.config import preset
 from dcacn_nb.method.step import TrainState

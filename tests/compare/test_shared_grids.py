@@ -15,7 +15,7 @@ from project import ROOT
 from dcacn_nb import baselines
 from dcacn_nb.baselines import find_method, method_names
 from dcacn_nb.compare.grid import collect, failures
-from dcacn_nb.data.image_set import load_images
+from dcacn_nb.data.loading import load_images
 from dcacn_nb.fitting import fit
 from dcacn_nb.runs.folder import load_run
 from dcacn_nb.runs.log import read_events

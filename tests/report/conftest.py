@@ -19,7 +19,7 @@ N, K, EPOCHS = 300, 10, 8
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
     "Two hundred digits, four epochs, four channels, with attention; and two epochs without attention, in a list."
-    from dcacn_nb.data.image_set import load_images
+    from dcacn_nb.data.loading import load_images
     from dcacn_nb.fitting import fit
     from dcacn_nb.method.config import preset
 

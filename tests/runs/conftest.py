@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from dcacn_nb.data.image_set import load_images
+from dcacn_nb.data.loading import load_images
 from dcacn_nb.method.config import preset
 
 

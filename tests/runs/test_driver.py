@@ -23,7 +23,8 @@ from running import in_a_loop, same, until, weights
 from dcacn_nb import fitting
 from dcacn_nb.core.events import Evaluated, RunFinished, RunStarted, StepDone
 from dcacn_nb.core.seeds import generator
-from dcacn_nb.data.image_set import ImageSet, load_images
+from dcacn_nb.data.image_set import ImageSet
+from dcacn_nb.data.loading import load_images
 from dcacn_nb.fitting import fit
 from dcacn_nb.method import step as steps_module
 from dcacn_nb.method.config import build_model, build_views, preset
@@ -255,7 +256,7 @@ def test_a_run_dir_that_is_a_file(digits, config, tmp_path):
 INTERRUPTED = r"""
 import sys
 from dcacn_nb.method.config import preset
-from dcacn_nb.data.image_set import load_images
+from dcacn_nb.data.loading import load_images
 from dcacn_nb.core.events import StepDone
 from dcacn_nb.fitting import fit
 digits = load_images("digits", limit=120)

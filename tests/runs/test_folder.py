@@ -12,7 +12,7 @@ from safetensors import safe_open
 from dcacn_nb.core.events import StepDone
 from dcacn_nb.core.files import lock
 from dcacn_nb.core.seeds import generator
-from dcacn_nb.data.image_set import load_images
+from dcacn_nb.data.loading import load_images
 from dcacn_nb.method.config import build_model, build_views, preset
 from dcacn_nb.method.step import VIEWS, Batch, Method, TrainState, encode, train_step
 from dcacn_nb.runs.checkpoint import list_checkpoints

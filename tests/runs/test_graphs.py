@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from dcacn_nb.core.seeds import generator
-from dcacn_nb.data.image_set import load_images
+from dcacn_nb.data.loading import load_images
 from dcacn_nb.method.config import build_model, build_views, preset
 from dcacn_nb.method.step import Method, Stepper, TrainState, multicrop_objective
 from dcacn_nb.runs.graphs import _RECORDING, RecordedStepper, _undisturbed

@@ -25,7 +25,7 @@ from dcacn_nb.runs import log as runlog
 from dcacn_nb.method import step as steps
 from dcacn_nb.method import train
 from dcacn_nb.method.config import preset
-from dcacn_nb.data.image_set import load_images
+from dcacn_nb.data.loading import load_images
 
 digits = load_images("digits", limit=200)
 config = preset("default", digits, 10, width=4, projection_dim=8, batch_size=50, n_local=1, epochs=3, lr=0.01,

@@ -8,7 +8,7 @@ import pytest
 @pytest.fixture(scope="session")
 def digits():
     "200 handwritten digits."
-    from dcacn_nb.data.image_set import load_images
+    from dcacn_nb.data.loading import load_images
 
     return load_images("digits", limit=200)
 

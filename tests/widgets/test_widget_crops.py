@@ -10,7 +10,8 @@ from PIL import Image
 
 from dcacn_nb.core.events import RunFinished, RunStarted, SnapshotTaken
 from dcacn_nb.core.seeds import generator
-from dcacn_nb.data.image_set import ImageSet, load_images
+from dcacn_nb.data.image_set import ImageSet
+from dcacn_nb.data.loading import load_images
 from dcacn_nb.method.config import build_views, preset
 from dcacn_nb.method.views import (
     Augmentation,
@@ -132,7 +133,7 @@ def test_each_step_is_one_operation(channels):
 
 
 def by_hand(crop, key, values, drawn):
-    "One operation on one crop, as the words tell it."
+    "One operation on one crop, as the text names it."
     amount = torch.tensor([values["x"]]) if "x" in values else None
     changes = dict(
         zip([f"did_{name}" for name in COLOURS], [adjust_brightness, adjust_contrast, adjust_saturation, adjust_hue])
@@ -303,7 +304,7 @@ def test_a_run_brings_views_and_images():
 
 
 def test_a_dashboard_child_catches_up():
-    "With a history kept by somebody else the widget begins with what is there."
+    "With a shared history the widget starts from what it holds."
     history, (event, own) = History(), started()
     history(event)
     history(snapshot(some_images()))
