@@ -28,7 +28,7 @@ def texts(folder, pattern):
 
 
 def export_again(folder):
-    "Throw all generated modules away and export them anew."
+    "Throw all generated modules away and export them again."
     for path in (folder / "dcacn_nb").rglob("*.py"):
         if path.name == "_modidx.py" or made_by(path.read_text(encoding="utf-8")):
             path.unlink()
@@ -67,8 +67,8 @@ def test_readme_is_fresh(fresh):
 def test_a_hand_edit_is_found(tmp_path):
     "A generated module edited by hand does not survive the export: the comparison above can fail."
     folder = copy_project(tmp_path)
-    core = folder / "dcacn_nb" / "core.py"
-    original = core.read_text(encoding="utf-8")
-    core.write_text(original + "\nedited = True\n", encoding="utf-8")
+    module = folder / "dcacn_nb" / "method" / "cbam.py"
+    original = module.read_text(encoding="utf-8")
+    module.write_text(original + "\nedited = True\n", encoding="utf-8")
     export_again(folder)
-    assert core.read_text(encoding="utf-8") == original
+    assert module.read_text(encoding="utf-8") == original

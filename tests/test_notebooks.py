@@ -66,7 +66,7 @@ def as_test(path):
     return pytest.param(path, id=name, marks=marks + ([] if name in FOR_QUICK else [pytest.mark.slow]))
 
 
-@pytest.mark.parametrize("path", map(as_test, notebooks()))
+@pytest.mark.parametrize("path", list(map(as_test, notebooks())))
 def test_notebook(path, tmp_path, capfd):
     "No cell raises, and nothing is left behind in the folder of the notebooks."
     before = beside(path)
