@@ -1,1 +1,1 @@
-"""What every floor stands on: checks, files, seeds, devices, events."""
+"""The lowest floor: checks, files, seeds, devices, events."""

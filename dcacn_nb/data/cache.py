@@ -64,7 +64,7 @@ def cache_folder(
 
 def read_entry(
     target: Path,  # the entry's .npy file
-) -> "tuple[np.ndarray, dict] | None":  # (array, facts), or None where there is no complete entry
+) -> "tuple[np.ndarray, dict] | None":  # (array, facts), or None if the entry is not complete
     "A complete cache entry. The file is mapped privately (mode 'c'): writing to the array does not change it."
     try:
         facts = json.loads(target.with_suffix(".json").read_text("utf-8"))
@@ -111,7 +111,7 @@ def _is_abandoned(work: Path, age: float) -> bool:
         return False
     try:
         with lock(work / ".lock") as held:
-            return held.is_locked or age > _DAY  # without locks, only its age can tell
+            return held.is_locked or age > _DAY  # without locks, only its age shows it
     except Busy:
         return False
 

@@ -17,7 +17,7 @@ def find_synsets(
     root: "str | Path" = "data",  # the folder of the synset folders, or one above it
     split: str = "all",  # "all" and "train" are the same: the protocol uses training images only
 ) -> Listing:  # the images, class by class, in the paper's order
-    "The images of an ImageNet subset, wherever its synset folders lie below `root`."
+    "The images of an ImageNet subset, wherever its synset folders are below `root`."
     check_in("split", split, ("all", "train"))
     root, synsets = Path(root).expanduser(), SYNSETS[source]
     best, present = _best_folder(source, root)

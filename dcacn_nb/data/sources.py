@@ -41,7 +41,7 @@ class RawSource:
 
 
 def _parts(split: str) -> "tuple[str, ...]":
-    "The files a split stands for; 'all' is train then test, as in the clustering literature."
+    "The parts that make up a split; 'all' is train then test, as in the clustering literature."
     return ("train", "test") if split == "all" else (split,)
 
 
