@@ -1,4 +1,4 @@
-"""Settings that describe themselves: default, range, help and source of a dataclass field are written once, beside it."""
+"""Settings that describe themselves: default, range, help and source are written once, beside the field."""
 
 from dataclasses import MISSING, Field, field, fields
 from typing import Any
