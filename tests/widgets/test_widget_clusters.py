@@ -180,7 +180,7 @@ def test_invalid_requests_are_answered_and_change_nothing(kind, content, words, 
 
 
 def test_unknown_messages_and_early_ones_do_no_harm():
-    "A message nobody knows, and edits before there is anything."
+    "An unknown message, and edits before there is anything."
     widget, heard = watched()
     ask(widget, "dance")
     ask(widget, "undo")

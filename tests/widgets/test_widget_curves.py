@@ -1,4 +1,4 @@
-"The curves widget without a browser: what it keeps, what it tells, what it says, and what it refuses."
+"The curves widget without a browser: what it keeps, sends, describes and refuses."
 
 import math
 import threading
@@ -303,7 +303,7 @@ def test_a_compared_run_that_goes_on(tmp_path):
 
 
 def test_attached(tmp_path):
-    "Curves of a folder, and of a history that somebody else keeps and has filled."
+    "Curves of a folder, and of a shared history that holds events already."
     log = RunLog(tmp_path / "run")
     for event in [*run_of(3), RunFinished("completed", 30, 3)]:
         log(event)

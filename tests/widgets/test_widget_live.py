@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from dcacn_nb.core.events import EpochDone, RunFinished, RunStarted, StepDone
-from dcacn_nb.report.figures import plot_curves
+from dcacn_nb.report.figures.curves import plot_curves
 from dcacn_nb.runs.log import RunLog
 from dcacn_nb.widgets.curves import Curves
 from dcacn_nb.widgets.live import COMMON_WORDS, LiveWidget, sprite_sheet

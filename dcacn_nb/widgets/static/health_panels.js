@@ -215,7 +215,7 @@ function figureText(s, i) {
   const known = knownFigures(s).filter(({f}) => Number.isFinite(s.figure(i, f)));
   const parts = known.map(({name, f}) => `${t(name)} ${fixed(s.figure(i, f))}`);
   if (Number.isFinite(s.empty(i))) parts.push(t("n_empty", {n: s.empty(i)}));
-  return t("figures_say", {epoch: s.epochs[i], told: parts.join(t("comma"))});
+  return t("figures_say", {epoch: s.epochs[i], values: parts.join(t("comma"))});
 }
 
 /** What is good, of the figures that there are. */
@@ -326,7 +326,7 @@ export function similarityPanel({s, stop, changed}) {
     if (!known) return "";
     const [i, j] = s.pair ?? known.pair;
     const names = {first: s.name(i), second: s.name(j)};
-    return t(s.pair ? "pair_says" : "similarity_says", {...names, likeness: fixed(known.values[i * known.k + j])});
+    return t(s.pair ? "pair_says" : "similarity_says", {...names, similarity: fixed(known.values[i * known.k + j])});
   };
   const point = (x, y) => {
     const [j, i] = box && x !== null ? [x - box.left, y - box.top].map(v => Math.floor(v / box.size)) : [-1, -1];
