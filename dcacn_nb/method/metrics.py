@@ -6,85 +6,90 @@
 __all__ = ['contingency', 'clustering_accuracy', 'normalized_mutual_information', 'adjusted_rand_index', 'ClusteringScores',
            'evaluate_clustering', 'assignment_health']
 
-# %% ../../nbs/method/06_metrics.ipynb #1f57d8d1
+# %% ../../nbs/method/06_metrics.ipynb #c97850c1
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-# %% ../../nbs/method/06_metrics.ipynb #88766536
-def _codes(name: str, labels: object) -> "tuple[list, np.ndarray]":
-    "The sorted distinct labels as plain Python values, and for each image the position of its label among them."
+from ..core.checks import check_in
+
+
+def _values(name: str, labels: Any) -> np.ndarray:
+    "The labels as a flat array, else an error that names the argument."
     if labels is None:
         raise TypeError(f"{name} must be a list of labels, got None")
     # arrays of any library as they are; lists as objects, since NumPy would turn ["a", 1] into two texts
     given = np.asarray(labels) if hasattr(labels, "__array__") else np.array(list(labels), dtype=object)
     if given.ndim != 1:
-        raise ValueError(
-            f"{name} must be one label per image (1-D), got shape {given.shape}; "
-            "for scores per cluster use argmax(axis=1) first"
-        )
+        hint = "for scores per cluster use argmax(axis=1) first"
+        raise ValueError(f"{name} must be one label per image (1-D), got shape {given.shape}; {hint}")
     if given.size == 0:
         raise ValueError(f"{name} is empty; a score needs at least one image")
+    return given
+
+# %% ../../nbs/method/06_metrics.ipynb #a1911371
+def _codes(name: str, labels: Any) -> "tuple[list, np.ndarray]":
+    "The sorted distinct labels as plain Python values, and for each image the position of its label among them."
+    given = _values(name, labels)
     if given.dtype != object and given.dtype.kind in "biuUS":  # the fast way for the usual case
-        names, codes = np.unique(given, return_inverse=True)
-        return names.tolist(), codes.reshape(-1)
+        distinct, codes = np.unique(given, return_inverse=True)
+        return distinct.tolist(), codes.reshape(-1)
     values = [v.item() if hasattr(v, "item") else v for v in given.tolist()]
     for i, value in enumerate(values):
         if value is None or value != value:  # only NaN differs from itself
             raise ValueError(f"{name}[{i}] is {value!r}; leave images without a label out of the score")
-    distinct = set(values)
     try:
-        names = sorted(distinct)
+        names = sorted(set(values))
     except TypeError:  # texts and numbers mixed: any fixed order will do
-        names = sorted(distinct, key=lambda value: (type(value).__name__, str(value)))
+        names = sorted(set(values), key=lambda value: (type(value).__name__, str(value)))
     position = {value: i for i, value in enumerate(names)}
     return names, np.array([position[value] for value in values])
 
 
-def contingency(
-    labels_true: object,  # (N,) classes: whole numbers, texts, booleans
-    labels_pred: object,  # (N,) clusters
-) -> "tuple[np.ndarray, list, list]":  # counts (classes, clusters) int64, class names, cluster names
-    "How many images of each class are in each cluster."
+def _both(labels_true: Any, labels_pred: Any) -> "tuple[list, np.ndarray, list, np.ndarray]":
+    "Class names, the class of each image, cluster names, the cluster of each image."
     class_names, classes = _codes("labels_true", labels_true)
     cluster_names, clusters = _codes("labels_pred", labels_pred)
     if len(classes) != len(clusters):
-        raise ValueError(
-            f"labels_true and labels_pred must have the same length, got {len(classes)} and {len(clusters)}"
-        )
+        lengths = f"{len(classes)} and {len(clusters)}"
+        raise ValueError(f"labels_true and labels_pred must have the same length, got {lengths}")
+    return class_names, classes, cluster_names, clusters
+
+# %% ../../nbs/method/06_metrics.ipynb #6143debe
+def contingency(
+    labels_true: Any,  # (N,) classes: whole numbers, texts, booleans
+    labels_pred: Any,  # (N,) clusters
+) -> "tuple[np.ndarray, list, list]":  # counts (classes, clusters) int64, class names, cluster names
+    "How many images of each class are in each cluster."
+    class_names, classes, cluster_names, clusters = _both(labels_true, labels_pred)
     shape = len(class_names), len(cluster_names)
     flat = np.bincount(classes * shape[1] + clusters, minlength=shape[0] * shape[1])
     return flat.reshape(shape).astype(np.int64), class_names, cluster_names
 
-# %% ../../nbs/method/06_metrics.ipynb #160c6447
-def _cells(
-    labels_true: object, labels_pred: object
-) -> "tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]":
-    "The non-zero cells of the contingency table: counts, row and column of each; class sizes; cluster sizes."
-    _, classes = _codes("labels_true", labels_true)
-    _, clusters = _codes("labels_pred", labels_pred)
-    if len(classes) != len(clusters):
-        raise ValueError(
-            f"labels_true and labels_pred must have the same length, got {len(classes)} and {len(clusters)}"
-        )
-    width = int(clusters.max()) + 1
-    cells, counts = np.unique(classes.astype(np.int64) * width + clusters, return_counts=True)
-    return counts, cells // width, cells % width, np.bincount(classes), np.bincount(clusters)
-
-
+# %% ../../nbs/method/06_metrics.ipynb #77652257
 def _matching(table: np.ndarray) -> "tuple[np.ndarray, np.ndarray]":
     "Rows and columns of the one-to-one map that covers the most images (Hungarian method; rectangular tables too)."
     return linear_sum_assignment(table, maximize=True)
 
 
 def clustering_accuracy(
-    labels_true: object,  # (N,) classes
-    labels_pred: object,  # (N,) clusters; their number may differ from that of the classes
+    labels_true: Any,  # (N,) classes
+    labels_pred: Any,  # (N,) clusters; their number may differ from that of the classes
 ) -> float:  # in (0, 1]
     "ACC: share of images right under the best one-to-one map of clusters to classes (the paper's Eq. 9)."
     table, _, _ = contingency(labels_true, labels_pred)
     return float(table[_matching(table)].sum() / table.sum())
+
+# %% ../../nbs/method/06_metrics.ipynb #ea09ed06
+def _cells(labels_true: Any, labels_pred: Any) -> "tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]":
+    "The non-zero cells of the contingency table: counts, row and column of each; class sizes; cluster sizes."
+    _, classes, _, clusters = _both(labels_true, labels_pred)
+    width = int(clusters.max()) + 1
+    cells, counts = np.unique(classes.astype(np.int64) * width + clusters, return_counts=True)
+    return counts, cells // width, cells % width, np.bincount(classes), np.bincount(clusters)
 
 
 def _entropy(counts: np.ndarray) -> float:
@@ -93,17 +98,21 @@ def _entropy(counts: np.ndarray) -> float:
     return float(-(share * np.log(share)).sum()) if len(share) > 1 else 0.0
 
 
-_MEANS = {"arithmetic": lambda a, b: (a + b) / 2, "geometric": lambda a, b: np.sqrt(a * b), "min": min, "max": max}
+_MEANS: "dict[str, Callable[[float, float], float]]" = {
+    "arithmetic": lambda a, b: (a + b) / 2,
+    "geometric": lambda a, b: np.sqrt(a * b),
+    "min": min,
+    "max": max,
+}
 
-
+# %% ../../nbs/method/06_metrics.ipynb #1d120c13
 def normalized_mutual_information(
-    labels_true: object,  # (N,) classes
-    labels_pred: object,  # (N,) clusters
+    labels_true: Any,  # (N,) classes
+    labels_pred: Any,  # (N,) clusters
     average: str = "arithmetic",  # which mean of the two entropies divides: or "geometric", "min", "max"
 ) -> float:  # in [0, 1]
     "NMI (the paper's Eq. 10, with scikit-learn's default normalisation); 1 if both have one single group."
-    if average not in _MEANS:
-        raise ValueError(f"average must be one of {', '.join(map(repr, _MEANS))}, got {average!r}")
+    check_in("average", average, tuple(_MEANS))
     counts, rows, columns, classes, clusters = _cells(labels_true, labels_pred)
     if len(classes) == len(clusters) == 1:
         return 1.0
@@ -115,28 +124,24 @@ def normalized_mutual_information(
     # one side has a single group: nothing is shared; rounding may leave the range by an ulp
     return 0.0 if mean == 0 or information < 1e-14 else float(min(information / mean, 1.0))
 
-
+# %% ../../nbs/method/06_metrics.ipynb #f2d2eb37
 def adjusted_rand_index(
-    labels_true: object,  # (N,) classes
-    labels_pred: object,  # (N,) clusters
+    labels_true: Any,  # (N,) classes
+    labels_pred: Any,  # (N,) clusters
 ) -> float:  # in [-0.5, 1]; about 0 for a random clustering
     "ARI: agreement of pairs, corrected for chance (Hubert and Arabie 1985; the paper's Eq. 11)."
     counts, _, _, classes, clusters = _cells(labels_true, labels_pred)
-    # Python integers have no overflow
-    pairs = lambda sizes: sum(size * (size - 1) // 2 for size in sizes.tolist())
+    pairs = lambda sizes: sum(size * (size - 1) // 2 for size in sizes.tolist())  # Python integers do not overflow
     together, in_classes, in_clusters = pairs(counts), pairs(classes), pairs(clusters)
     n = int(counts.sum())
     every = n * (n - 1) // 2
     if in_classes == in_clusters == together:  # the same partition, also when there are no pairs at all
         return 1.0
     # both sides of the fraction times 2 * every, in whole numbers
-    return (
-        2
-        * (together * every - in_classes * in_clusters)
-        / ((in_classes + in_clusters) * every - 2 * in_classes * in_clusters)
-    )
+    above = 2 * (together * every - in_classes * in_clusters)
+    return above / ((in_classes + in_clusters) * every - 2 * in_classes * in_clusters)
 
-# %% ../../nbs/method/06_metrics.ipynb #319a8af4
+# %% ../../nbs/method/06_metrics.ipynb #6a3de31f
 @dataclass(frozen=True, eq=False)
 class ClusteringScores:
     "The scores of one clustering, and how they came about."
@@ -166,15 +171,14 @@ class ClusteringScores:
             f"{len(self.matching)} matched"
         )
 
-
+# %% ../../nbs/method/06_metrics.ipynb #10498567
 def evaluate_clustering(
-    labels_true: object,  # (N,) classes: whole numbers, texts, booleans
-    labels_pred: object,  # (N,) clusters
+    labels_true: Any,  # (N,) classes: whole numbers, texts, booleans
+    labels_pred: Any,  # (N,) clusters
 ) -> ClusteringScores:  # all scores and the matched confusion matrix
     "ACC, NMI, ARI and the matched confusion matrix of a clustering (the paper's section 4.1)."
     table, classes, clusters = contingency(labels_true, labels_pred)
-    rows, columns = _matching(table)
-    rows, columns = rows.tolist(), columns.tolist()
+    rows, columns = (indices.tolist() for indices in _matching(table))
     row_order = rows + sorted(set(range(len(classes))) - set(rows))
     column_order = columns + sorted(set(range(len(clusters))) - set(columns))
     return ClusteringScores(
@@ -191,8 +195,8 @@ def evaluate_clustering(
         column_names=[clusters[j] for j in column_order],
     )
 
-# %% ../../nbs/method/06_metrics.ipynb #bcc113cc
-def _assignments(name: str, p: object) -> np.ndarray:
+# %% ../../nbs/method/06_metrics.ipynb #c0b52bb0
+def _assignments(name: str, p: Any) -> np.ndarray:
     "`p` as a checked float64 matrix with rows that sum to 1."
     p = np.asarray(p, dtype=np.float64)
     if p.ndim != 2 or 0 in p.shape:
@@ -201,10 +205,8 @@ def _assignments(name: str, p: object) -> np.ndarray:
         raise ValueError(f"{name} must be finite, got {int((~np.isfinite(p)).sum())} values that are NaN or infinite")
     sums = p.sum(axis=1)
     if p.min() < 0 or np.abs(sums - 1).max() > 1e-2:  # half precision rounds to about 1e-3
-        raise ValueError(
-            f"{name} must have rows of probabilities that sum to 1, got values from {p.min():.3g} to {p.max():.3g} "
-            f"and sums from {sums.min():.3g} to {sums.max():.3g}; apply softmax first"
-        )
+        found = f"values from {p.min():.3g} to {p.max():.3g} and sums from {sums.min():.3g} to {sums.max():.3g}"
+        raise ValueError(f"{name} must have rows of probabilities that sum to 1, got {found}; apply softmax first")
     return p / sums[:, None]
 
 
@@ -219,10 +221,10 @@ def _view_information(first: np.ndarray, second: np.ndarray, k: int) -> float:
     information = _row_entropy(joint.sum(axis=1)) + _row_entropy(joint.sum(axis=0)) - _row_entropy(joint.reshape(-1))
     return float(np.clip(information / np.log(k), 0.0, 1.0))
 
-
+# %% ../../nbs/method/06_metrics.ipynb #7c8af1b8
 def assignment_health(
-    p: object,  # (N,K) soft assignments, rows sum to 1
-    p_other_view: "object | None" = None,  # (N,K) of another view of the same images, for the two figures on views
+    p: Any,  # (N,K) soft assignments, rows sum to 1
+    p_other_view: Any = None,  # (N,K) of another view of the same images, for the two figures on views
 ) -> dict:  # plain floats, lists and an int; the two figures on views are missing without `p_other_view`
     "Label-free figures on collapse, indecision and agreement of views; all entropies in units of log K."
     p = _assignments("p", p)
