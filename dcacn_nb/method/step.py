@@ -23,7 +23,6 @@ from ..core.seeds import generator
 from ..data.batching import fetch
 from .config import TrainConfig, build_model, build_views
 from .losses import dcacn_loss
-from .model import ClusterNet
 from .views import Crops
 
 # %% ../../nbs/method/08_step.ipynb #f5ae7953
@@ -308,7 +307,7 @@ def device_of(model: nn.Module) -> torch.device:
 
 
 def encode_steps(
-    model: ClusterNet,  # its device is where the work is done; left in evaluation mode
+    model: nn.Module,  # a network like ClusterNet; its device is where the work is done; left in evaluation mode
     config: TrainConfig,  # amp
     store: Tensor,  # (N,C,H,W) uint8
     prepare: Callable,  # (B,C,H,W) uint8 -> (B,C,S,S) float, what the network is shown
@@ -329,7 +328,7 @@ def encode_steps(
 
 # %% ../../nbs/method/08_step.ipynb #2ad81f54
 def encode(
-    model: ClusterNet,  # its device is where the work is done; left in evaluation mode
+    model: nn.Module,  # a network like ClusterNet; its device is where the work is done; left in evaluation mode
     images: Tensor,  # (N,C,H,W) uint8
     config: TrainConfig,  # how the model was trained
     output: str = "p",  # "h" features (N,D), "z" unit projections (N,P), or "p" soft assignments (N,K)
