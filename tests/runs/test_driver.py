@@ -120,15 +120,15 @@ def test_a_pause_is_not_slowness(digits, endless):
 
 # --- faults -------------------------------------------------------------------------------------------------------
 def test_an_observer_that_raises_is_reported_once_and_dropped(digits, config, caplog):
-    heard, broken = [], []
+    received, broken = [], []
 
     def faulty(event):
         broken.append(event)
         if isinstance(event, StepDone):
             raise ZeroDivisionError("a picture of nothing")
 
-    run = fit(digits, config, observers=[faulty, heard.append])
-    assert run.status == "completed" and isinstance(heard[-1], RunFinished)
+    run = fit(digits, config, observers=[faulty, received.append])
+    assert run.status == "completed" and isinstance(received[-1], RunFinished)
     assert [type(e) for e in broken].count(StepDone) == 1 and isinstance(broken[-1], StepDone)
     reports = [r for r in caplog.records if "faulty" in r.getMessage()]
     assert len(reports) == 1 and reports[0].exc_info[0] is ZeroDivisionError
@@ -199,12 +199,12 @@ def test_disk_full_at_the_log_still_ends_the_run(digits, config, tmp_path, monke
     "Not even the last event can be written: wait() returns, observers receive the end, the folder is free again."
     from dcacn_nb.runs import log as runlog
 
-    heard = []
+    received = []
     full_disk(monkeypatch, runlog, "_append", 3)
-    run = fit(digits, config, run_dir=tmp_path, observers=[heard.append], background=True)
+    run = fit(digits, config, run_dir=tmp_path, observers=[received.append], background=True)
     with pytest.raises(OSError, match="No space left on device"):
         run.wait(60)
-    assert run._done.is_set() and heard[-1].reason == "failed"
+    assert run._done.is_set() and received[-1].reason == "failed"
     monkeypatch.undo()
     assert fit(digits, config, run_dir=tmp_path, resume=True).status == "completed"
 
@@ -234,7 +234,7 @@ def test_a_fault_in_the_background_surfaces(digits, config, monkeypatch, caplog)
     with pytest.raises(MemoryError, match="no room for the crops"):
         in_a_loop(awaiting)
     assert any("no room for the crops" in r.getMessage() for r in caplog.records), (
-        "a fault that nobody waits for must be in the log"
+        "a fault in a run that is not awaited must be in the log"
     )
 
 
@@ -362,9 +362,9 @@ def test_resume_with_other_settings_lists_the_differences(digits, config, finish
 def test_resume_of_a_completed_run_changes_nothing(digits, config, finished):
     run, folder = finished
     events, before = read_events(folder), weights(run)
-    heard = []
-    again = fit(digits, config, labels=digits.labels, run_dir=folder, resume=True, observers=[heard.append])
-    assert again.status == "completed" and same(weights(again), before) and read_events(folder) == events == heard
+    received = []
+    again = fit(digits, config, labels=digits.labels, run_dir=folder, resume=True, observers=[received.append])
+    assert again.status == "completed" and same(weights(again), before) and read_events(folder) == events == received
     assert (
         again.scores == run.scores
         and again.health == run.health
@@ -401,9 +401,9 @@ def test_foreign_and_damaged_checkpoints(digits, config, tmp_path):
 
 def test_an_observer_of_a_resumed_run_receives_its_start(digits, config, finished):
     _, folder = finished
-    run, heard = fit(digits, config, labels=digits.labels, run_dir=folder, resume=True, start=False), []
-    run.subscribe(heard.append)
-    assert heard == read_events(folder)[:1] and isinstance(heard[0], RunStarted)
+    run, received = fit(digits, config, labels=digits.labels, run_dir=folder, resume=True, start=False), []
+    run.subscribe(received.append)
+    assert received == read_events(folder)[:1] and isinstance(received[0], RunStarted)
     assert run.drive().status == "completed"
     with pytest.raises(RuntimeError, match="already been started"):
         run.drive()
@@ -513,9 +513,9 @@ def test_bf16_and_compile_settings(digits, config):
 # --- observers ------------------------------------------------------------------------------------------------------
 def test_watch_drops_a_failing_observer(finished, caplog):
     _, folder = finished
-    heard = []
-    watch(folder, [lambda event: 1 / 0, heard.append])
-    assert heard == read_events(folder) and len(caplog.records) == 1
+    received = []
+    watch(folder, [lambda event: 1 / 0, received.append])
+    assert received == read_events(folder) and len(caplog.records) == 1
 
 
 def test_a_run_is_started_once(digits, config):

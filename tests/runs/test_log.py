@@ -101,7 +101,7 @@ def test_a_live_follower_notices_a_log_that_was_cut_and_has_grown_past_its_place
     log = RunLog(tmp_path, resume_count=3)
     for event in events[3:]:
         log(event)
-    assert list(follower) == events, "the events after the cut are new ones, so the whole story is told again"
+    assert list(follower) == events, "the events after the cut are new ones, so the whole log is reported again"
 
 
 def test_a_resume_with_the_same_settings_leaves_no_trace(tmp_path):
