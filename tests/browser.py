@@ -19,15 +19,19 @@ SETTINGS = {
     # Without this, cells out of sight are not in the page, and a picture of the whole notebook cannot be taken.
     "@jupyterlab/notebook-extension/tracker": {"windowingMode": "none"},
 }
-OPEN = """async path => {
+OPEN = """async ([path, options]) => {
   const app = window.jupyterapp;
   await app.restored;
-  const panel = await app.commands.execute('docmanager:open', {path, factory: 'Notebook'});
+  const panel = await app.commands.execute('docmanager:open', {path, factory: 'Notebook', ...options});
   await panel.context.ready;
   await panel.sessionContext.ready;
-  await panel.sessionContext.session.kernel.info;  // before this, running cells asks for a kernel and waits for ever
   window.testPanel = panel;
+  const kernel = panel.sessionContext.session?.kernel;
+  await kernel?.info;  // before this, running cells asks for a kernel and waits for ever
 }"""
+NO_KERNEL = {"kernelPreference": {"shouldStart": False, "canStart": False, "shouldReuse": False}}
+WARM = "import dcacn_nb.widgets.dashboard, dcacn_nb.fitting, dcacn_nb.widgets.loss_lab"
+CLEAN = "import ipywidgets; ipywidgets.Widget.close_all(); get_ipython().run_line_magic('reset', '-f')"
 STATE = """() => {
   const panel = window.testPanel, cells = panel.content.widgets.filter(c => c.model.type === 'code' && c.model.sharedModel.source.trim());
   const outputs = cells.flatMap(c => c.model.outputs.toJSON());
@@ -69,6 +73,7 @@ class JupyterLab:
         self.port, self.token = free_port(), secrets.token_hex(16)
         self.url = f"http://127.0.0.1:{self.port}"
         self.process = None
+        self.kernel: "str | None" = None  # the one that notebooks share: importing torch takes seconds
 
     def environment(self) -> "dict[str, str]":
         "This process's environment with every Jupyter folder moved into `folder`."
@@ -138,23 +143,72 @@ class JupyterLab:
 
     def ask(self, path: str, method: str = "GET"):
         "What the server's REST interface answers."
-        request = urllib.request.Request(
-            f"{self.url}/api/{path}", method=method, headers={"Authorization": f"token {self.token}"}
-        )
+        data, headers = b"{}" if method == "POST" else None, {"Authorization": f"token {self.token}"}
+        request = urllib.request.Request(f"{self.url}/api/{path}", data, headers, method=method)
         with urllib.request.urlopen(request, timeout=20) as answer:
             return json.loads(answer.read() or b"null")
 
     def end_kernels(self) -> None:
-        "Shut down every kernel: each holds a gigabyte, and may still be at work."
+        "Empty the shared kernel and shut down every other: each holds a gigabyte, and may still be at work."
         for kernel in self.ask("kernels"):
-            self.ask(f"kernels/{kernel['id']}", "DELETE")
+            if kernel["id"] != self.kernel:
+                self.ask(f"kernels/{kernel['id']}", "DELETE")
+        if self.kernel is not None:
+            self.execute(CLEAN)
 
-    def open(self, page, path: str) -> None:
-        "Open the notebook at `path` (relative to `root`) and wait for its kernel."
+    def shared_kernel(self) -> str:
+        "The id of the kernel that notebooks share. It has imported what they need, which takes seconds for each other one."
+        if self.kernel not in {kernel["id"] for kernel in self.ask("kernels")}:
+            self.kernel = self.ask("kernels", "POST")["id"]
+            self.execute(WARM)
+        return self.kernel
+
+    def execute(self, code: str) -> None:
+        "Run code in the shared kernel, without a page."
+        from jupyter_client import BlockingKernelClient
+
+        file = self.folder / "jupyter_runtime_dir" / f"kernel-{self.kernel}.json"
+        client = BlockingKernelClient(connection_file=str(file))
+        client.load_connection_file()
+        client.start_channels()
+        try:
+            client.wait_for_ready(60)
+            reply = client.execute(code, reply=True, timeout=120)
+        finally:
+            client.stop_channels()
+        assert reply["content"]["status"] == "ok", reply["content"]
+
+    def open(
+        self,
+        page,
+        path: str,  # of the notebook, relative to `root`
+        kernel: "str | None" = "shared",  # "own": started for it, or the one it has; None: none, as when it has ended
+    ) -> None:
+        "Open a notebook and wait for its kernel. The shared one works in `root`; each test file finds it empty."
+        options = {} if kernel == "own" else NO_KERNEL if kernel is None else {"kernel": {"id": self.shared_kernel()}}
         page.goto(f"{self.url}/lab?token={self.token}&reset")  # reset: no tabs of an earlier test
         page.wait_for_function("() => window.jupyterapp", timeout=90_000)
-        page.evaluate(OPEN, path)
+        page.evaluate(OPEN, [path, options])
+        if kernel is None:  # ipywidgets looks for it all the same, and complains once
+            page.complaints[:] = [text for text in page.complaints if "null (reading 'kernel')" not in text]
         change_theme(page, "Light")  # the settings are the server's: an earlier test may have left the other one
+
+
+MODULES = "http://modules.test/"
+
+
+def open_modules(page) -> None:
+    "An empty page that can import the widgets' modules: `await import('/numbers.js')`."
+
+    def serve(route):
+        file = ROOT / "dcacn_nb" / "widgets" / "static" / route.request.url.removeprefix(MODULES)
+        if file.is_file():
+            route.fulfill(path=file, content_type="text/javascript")
+        else:
+            route.fulfill(body="<!doctype html>", content_type="text/html")
+
+    page.route(f"{MODULES}*", serve)
+    page.goto(MODULES)
 
 
 def launch(playwright, path: str):
@@ -171,8 +225,12 @@ def launch(playwright, path: str):
 
 
 def new_page(chromium, height: int = 900):
-    "A page in a context of its own, which remembers what its console complained about (`page.complaints`)."
-    page = chromium.new_context(viewport={"width": 1280, "height": height}).new_page()
+    "A page that remembers what its console complained about (`page.complaints`); all pages share what they have loaded."
+    context = (
+        chromium.contexts[0] if chromium.contexts else chromium.new_context(viewport={"width": 1280, "height": 900})
+    )
+    page = context.new_page()
+    page.set_viewport_size({"width": 1280, "height": height})
     page.complaints = []
     page.on("console", lambda message: message.type == "error" and page.complaints.append(message.text))
     page.on("pageerror", lambda error: page.complaints.append(str(error)))

@@ -88,4 +88,4 @@ def page(chromium):
     "A fresh browser page that remembers what its console complained about (`page.complaints`)."
     tab = new_page(chromium)
     yield tab
-    tab.context.close()
+    tab.close()

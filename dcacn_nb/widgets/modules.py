@@ -1,7 +1,8 @@
 """Join the ES modules of a widget into the one text that anywidget takes.
 
-A browser loads a widget from a blob, in which `import ... from "./x.js"` leads nowhere. So the modules of `static/` are joined when a widget
-class is made: no build step, no generated file. Each module keeps a scope of its own: it becomes a function that returns its exports.
+A browser loads a widget from a blob, in which `import ... from "./x.js"` leads nowhere. So the modules of `static/` are
+joined when a widget class is made: no build step, no generated file. Each module keeps a scope of its own: it becomes a
+function that returns its exports.
 """
 
 import re
@@ -10,9 +11,8 @@ from pathlib import Path
 IMPORT = re.compile(r'^import \{([^{}]*)\} from "\./([\w-]+)\.js";$', re.MULTILINE)
 EXPORT = re.compile(r"^export (?=(?:async function|function|class|const) ([A-Za-z_$][\w$]*))", re.MULTILINE)
 DEFAULT = re.compile(r"^export default (?=[^;{}]+;$)", re.MULTILINE)
-UNKNOWN = re.compile(
-    r"^\s*(?:import|export)\b.*|(?<![{@\w])import ?\(.*", re.MULTILINE
-)  # in JSDoc types, import( follows a brace
+# What is left of imports and exports, and an import while the code runs; in JSDoc types, `import(` follows a brace.
+UNKNOWN = re.compile(r"^\s*(?:import|export)\b.*|(?<![{@\w])import ?\(.*", re.MULTILINE)
 NAME = re.compile(r"([A-Za-z_$][\w$]*)(?: as ([A-Za-z_$][\w$]*))?")
 KNOWN = 'import {a, b as c} from "./file.js"; export function, class or const; one export default with an expression'
 

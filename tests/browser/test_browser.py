@@ -9,7 +9,7 @@ from browser import HARMLESS
 from project import ROOT
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-QUICKSTART = ROOT / "nbs" / "tutorials" / "01_quickstart.ipynb"
+QUICKSTART = ROOT / "nbs" / "course" / "01_quickstart.ipynb"
 
 
 def test_a_broken_notebook_is_caught(lab, page):
@@ -39,10 +39,10 @@ def test_live_widget_appears(lab, page, artifacts):
 
 def test_quickstart(lab, page, artifacts):
     "The first lesson runs from top to bottom, shows no error, and is saved with its results."
-    folder = lab.root / "tutorials"
+    folder = lab.root / "course"
     folder.mkdir(exist_ok=True)
     shutil.copy(QUICKSTART, folder)
-    lab.open(page, f"tutorials/{QUICKSTART.name}")
+    lab.open(page, f"course/{QUICKSTART.name}", kernel="own")  # it works in its own folder
     page.screenshot(path=str(artifacts / "quickstart-before.png"))
     state = browser.run_all(page, 600)
     browser.picture(page, artifacts / "quickstart.png")

@@ -287,8 +287,7 @@ def check_end(lab, page, artifacts):
         page.keyboard.press("ArrowUp")
     wait_text(page, again.locator(".dcacn-attention-reading").first, "row 2 of 4, column 3 of 4")
     browser.save(page)
-    page.evaluate("() => window.testPanel.sessionContext.shutdown()")
-    lab.open(page, "attention_live.ipynb")  # a new kernel: nothing lives
+    lab.open(page, "attention_live.ipynb", kernel=None)  # nothing lives
     page.locator(".dcacn-last img").wait_for(timeout=LONG)
     assert (
         page.locator(".dcacn-last img").get_attribute("alt").startswith("8 images, and over them the spatial attention")

@@ -7,8 +7,6 @@ import browser
 import numpy as np
 import pytest
 
-from dcacn_nb.widgets.live import STATIC
-
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 WAIT = 60_000  # milliseconds: the machine may be busy
 RUN = """
@@ -59,7 +57,7 @@ def shown(lab, chromium):
     assert browser.run_all(page, 120)["errors"] == []
     page.locator(".dcacn table").nth(2).wait_for(timeout=WAIT)
     yield page
-    page.context.close()
+    page.close()
 
 
 def part(page, i):
@@ -154,7 +152,7 @@ def test_drag_log_and_legend(shown):
     )
     log = one.get_by_role("checkbox", name="loss terms: log scale")
     log.check()
-    one.get_by_text("Values of zero or less have no place on a log scale").wait_for(timeout=WAIT)
+    one.get_by_text("Values of zero or less cannot be shown on a log scale").wait_for(timeout=WAIT)
     shown.wait_for_function(changed, arg=[canvases.nth(1).element_handle(), whole], timeout=WAIT)
     log.uncheck()
     before = canvases.nth(0).evaluate(PIXELS, list(NMI))
@@ -247,17 +245,17 @@ def test_the_browser_keeps_few_rows(page):
     for n in range(20_000):
         rows.append([n, n % 7])
         if n % 50 == 49:
-            content, [buffer] = rows.news()
+            content, [buffer] = rows.changes()
             messages.append([content, np.frombuffer(buffer, "<f4").tolist()])
-    source = "\n".join((STATIC / f"{name}.js").read_text(encoding="utf-8") for name in ("common", "curves"))
+    browser.open_modules(page)
     most, first, second = page.evaluate(
-        """([source, messages]) => {
-      const take = new Function(source + '; return curvesTake;')(), part = {columns: [], kept: 0};
+        """async messages => {
+      const {takeRows} = await import('/curves_data.js'), part = {columns: [], kept: 0};
       let most = 0;
-      for (const [content, values] of messages) { take(part, 2, content, Float32Array.from(values)); most = Math.max(most, part.columns[0].length); }
+      for (const [content, values] of messages) { takeRows(part, 2, content, Float32Array.from(values)); most = Math.max(most, part.columns[0].length); }
       return [most, ...part.columns];
     }""",
-        [source, messages],
+        messages,
     )
     expected = [n for n in range(20_000) if n % 32 == 0] + [19_999]
     assert first == expected and second == [n % 7 for n in expected] and most <= POINTS + 1
@@ -265,11 +263,11 @@ def test_the_browser_keeps_few_rows(page):
 
 def test_numbers_along_a_log_axis(page):
     "However much of it is in sight, a logarithmic axis has at least two numbers, each at its own height."
-    source = "\n".join((STATIC / f"{name}.js").read_text(encoding="utf-8") for name in ("common", "curves"))
+    browser.open_modules(page)
     for low, high in [(0.4, 0.6), (0.38, 0.47), (-0.02, 0.98), (-0.3, 1.5), (-1.5, 1), (-6, 3)]:
         marks = page.evaluate(
-            "([source, low, high]) => new Function(source + '; return curvesMarks;')()(low, high, true, 166)",
-            [source, low, high],
+            "async ([low, high]) => (await import('/curves_data.js')).axisMarks(low, high, true, 166)",
+            [low, high],
         )
         assert 2 <= len(marks) <= 8, (low, high, marks)
         assert all(low <= y <= high and y == pytest.approx(np.log10(float(text)), abs=1e-6) for y, text in marks)

@@ -1,6 +1,5 @@
 """The dashboard in a real JupyterLab and a real browser, with real runs: controls under Run All, a run in another process, what stays in a saved notebook."""
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +16,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.alone, pytest.mark.slow]
 TABS = ("Curves", "Health", "Map", "Attention", "Crops", "Clusters")
 SETUP = """
 from dcacn_nb.method.config import preset
-from dcacn_nb.data.image_set import load_images
+from dcacn_nb.data.loading import load_images
 from dcacn_nb.fitting import fit
 from dcacn_nb.widgets import Dashboard
 digits = load_images("digits", limit=200)
@@ -219,10 +218,8 @@ def test_every_tab_and_what_stays(lab, page, artifacts):
     assert page.complaints == []
 
     browser.save(page)
-    page.evaluate("() => window.testPanel.sessionContext.shutdown()")
     saved = lab.root / "dashboard_tabs.ipynb"
-    shutil.copy(saved, lab.root / "dashboard_reopened.ipynb")
-    lab.open(page, "dashboard_reopened.ipynb")
+    lab.open(page, "dashboard_tabs.ipynb", kernel=None)
     page.locator(".dcacn-last img").first.wait_for(timeout=30_000)
     assert page.locator(".dcacn-last img").count() == len(TABS) and page.locator(".dcacn-last img").first.is_visible()
     assert page.get_by_text("model not found").count() == 0 and page.get_by_text("Error displaying widget").count() == 0

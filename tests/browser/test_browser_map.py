@@ -56,7 +56,7 @@ def shown(lab, chromium):
     assert browser.run_all(page, 180)["errors"] == []
     page.locator(".dcacn-legend button").nth(2).wait_for(timeout=WAIT)
     yield page
-    page.context.close()
+    page.close()
 
 
 def the_map(page):
@@ -255,13 +255,13 @@ def test_reduced_motion_and_a_helper_that_fails(shown):
     shown.get_by_role("button", name="Play").wait_for(timeout=WAIT)
     assert canvas.evaluate(AT_REST) == newest
     shown.emulate_media(reduced_motion="no-preference")
-    browser.run_python(shown, "view._problem = 'no_helper', {'why': '<i>no memory</i>'}; view._tell_state()")
+    browser.run_python(shown, "view._problem = 'no_helper', {'why': '<i>no memory</i>'}; view._post_state()")
     shown.get_by_text("t-SNE does not work here: <i>no memory</i>").wait_for(timeout=WAIT)
     shown.get_by_role("button", name="Show PCA").click()
     summary(shown, "PCA of 90 images")
     shown.get_by_role("button", name="Show PCA").wait_for(state="detached", timeout=WAIT)
     assert shown.get_by_label("map", exact=True).input_value() == "pca"
-    browser.run_python(shown, "view._problem = None; view._tell_state(); view.method = 'tsne'")
+    browser.run_python(shown, "view._problem = None; view._post_state(); view.method = 'tsne'")
     summary(shown, "t-SNE of 90")
 
 
@@ -312,8 +312,7 @@ def test_a_running_film_and_what_is_left(lab, shown, artifacts):
     summary(shown, "t-SNE of 90 images at epoch 4 (snapshot 5 of 5), coloured by 3 clusters.")
     browser.save(shown)
     assert shown.complaints == []
-    shown.evaluate("async () => { await window.testPanel.sessionContext.shutdown(); }")
-    lab.open(shown, "map_live.ipynb")
+    lab.open(shown, "map_live.ipynb", kernel=None)
     last = shown.locator(".dcacn-last").first
     last.wait_for(timeout=WAIT)
     assert last.is_visible() and "epoch 4 (snapshot 5 of 5)" in last.inner_text()

@@ -13,7 +13,7 @@ import {BLUE, GREEN, RED, colorOf, shapeOf} from "./palette.js";
  * @typedef {{line: Line, l: number, r: number, xs: number[], ys: number[]}} Shown a line of a run that is seen
  */
 
-/** @type {[string, string, string][]} as report.picture.SCORES */
+/** @type {[string, string, string][]} as report.palette.SCORES */
 const SCORES = [
   ["ACC", RED, "circle"],
   ["NMI", BLUE, "square"],

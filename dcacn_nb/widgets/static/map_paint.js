@@ -6,7 +6,7 @@ import {COLORS, SHAPES, colorOf, shapeOf} from "./palette.js";
 
 /** @typedef {{shape: string, rgb: [number, number, number], radius: number}} Style */
 
-export const PAIRS = COLORS.length * SHAPES.length; // 56 pairs of colour and shape before one comes again
+export const PAIRS = COLORS.length * SHAPES.length; // marks of clusters and classes; 40 of them differ
 /** Confidence from low (violet, small) to high (yellow, large); all show on light and on dark. */
 export const LEVELS = ["#6A4BA3", "#3F6FB0", "#23929A", "#3FA866", "#8FAE2E", "#E0A100"];
 export const levelOf = confidence => Math.min(LEVELS.length - 1, Math.floor((confidence / 256) * LEVELS.length));
@@ -26,7 +26,7 @@ function rgbOf(color) {
 }
 
 /**
- * The marks: 56 pairs of colour and shape for clusters and classes, then the levels of confidence, in which brightness
+ * The marks: pairs of colour and shape for clusters and classes, then the levels of confidence, in which brightness
  * and size go together.
  * @param {number} radius
  * @param {number} extra more radius, for a rim

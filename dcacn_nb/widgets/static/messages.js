@@ -12,9 +12,13 @@
  * @returns {Texts}
  */
 export function texts(model) {
-  const fill = (text, values) =>
-    text.replace(/\{(\w+)\}/g, (all, name) => (name in values ? String(values[name]) : all));
-  return (key, values = {}) => fill(model.get("words")[key] ?? key, values);
+  return (key, values = {}) => {
+    const fill = (all, name) => {
+      if (!(name in values)) console.error(`the text ${key} got no value for ${all}`);
+      return String(values[name] ?? all);
+    };
+    return (model.get("words")[key] ?? key).replace(/\{(\w+)\}/g, fill);
+  };
 }
 
 /**

@@ -72,7 +72,7 @@ export function mount(render, model, el) {
  * @param {Cleanup} stop
  */
 function kernelNotice(model, el, stop) {
-  const line = h("p", {class: "dcacn dcacn-kernel", role: "alert", hidden: true});
+  const line = h("p", {class: "dcacn-kernel", role: "alert", hidden: true});
   el.prepend(line);
   stop.add(() => line.remove());
   watchKernel(model, stop, state => {
