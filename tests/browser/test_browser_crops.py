@@ -264,7 +264,7 @@ def knobs(page, photos):
     photos.get_by_role("slider", name="rotation, ± degrees").evaluate(
         "input => { for (let i = 1; i <= 90; i++) { input.value = i; input.dispatchEvent(new Event('input')); } }"
     )
-    becomes(page, "print(v.views.strong.rotation, v.views.weak.rotation, v.views.n_local)", "90 0.0 3")
+    becomes(page, "print(v.views.strong.rotation, v.views.weak.rotation, v.views.n_local)", "90.0 0.0 3")
     assert int(ask(page, "print(len(sent))")) <= 4  # of ninety wishes
     until(
         page,

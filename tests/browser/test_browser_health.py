@@ -181,7 +181,7 @@ def test_health_while_it_trains(lab, page, artifacts):
     # playing goes from the beginning to the end, and stops
     play = view.root.get_by_role("button", name="Play")
     play.click()
-    view.says(view.list, "Epoch 0: the network has not been trained yet.")
+    view.says(view.list, "Epoch 0: the network is not trained yet.")
     assert view.list.locator("..").get_attribute("aria-live") == "off"
     view.root.get_by_role("button", name="Pause").wait_for(timeout=LONG)
     view.says(view.root, "epoch 7newest")
