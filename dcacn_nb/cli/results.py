@@ -115,9 +115,14 @@ def leave_clusters(
         elsewhere = f"{resume_command(run_dir)} --sort-into NEW"
         complain(f"No sorted copies: {error.filename or sort_into}: {error.strerror}; to another place: {elsewhere}")
         return {"clusters": table}
-    say(f"Sorted copies: {sort_into}")
+    say(f"Sorted copies: {_short(sort_into)}")
     empty = sorted(set(range(run.config.n_clusters)) - set(map(int, run.assignments)))
     if empty:
         total, names = run.config.n_clusters, ", ".join(map(str, empty))
         say(f"No folder for {len(empty)} of {total} clusters, which hold no image: {names}")
     return {"clusters": table, "sorted": sort_into}
+
+
+def _short(path: Path) -> Path:
+    "A path as people write it: relative to the present folder if it is below."
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
