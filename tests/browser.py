@@ -188,9 +188,8 @@ class JupyterLab:
         options = {} if kernel == "own" else NO_KERNEL if kernel is None else {"kernel": {"id": self.shared_kernel()}}
         page.goto(f"{self.url}/lab?token={self.token}&reset")  # reset: no tabs of an earlier test
         page.wait_for_function("() => window.jupyterapp", timeout=90_000)
+        page.without_kernel = kernel is None
         page.evaluate(OPEN, [path, options])
-        if kernel is None:  # ipywidgets looks for it all the same, and complains once
-            page.complaints[:] = [text for text in page.complaints if "null (reading 'kernel')" not in text]
         change_theme(page, "Light")  # the settings are the server's: an earlier test may have left the other one
 
 
@@ -231,9 +230,15 @@ def new_page(chromium, height: int = 900):
     )
     page = context.new_page()
     page.set_viewport_size({"width": 1280, "height": height})
-    page.complaints = []
-    page.on("console", lambda message: message.type == "error" and page.complaints.append(message.text))
-    page.on("pageerror", lambda error: page.complaints.append(str(error)))
+    page.complaints, page.without_kernel = [], False
+
+    def complain(text: str) -> None:
+        # ipywidgets looks for the kernel of a notebook that was opened without one
+        if not (page.without_kernel and text == "Cannot read properties of null (reading 'kernel')"):
+            page.complaints.append(text)
+
+    page.on("console", lambda message: message.type == "error" and complain(message.text))
+    page.on("pageerror", lambda error: complain(str(error)))
     return page
 
 

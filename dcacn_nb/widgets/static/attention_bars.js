@@ -65,9 +65,9 @@ export function channelBars({state, t, stop}) {
   const say = () => {
     const {now, before, order, epochs} = shown;
     const channel = order[state.channel];
-    const value = now && channel !== undefined ? shortNumber(now[channel]) : null;
-    const first = before ? shortNumber(before[channel]) : "–";
-    reading.textContent = value ? t("bar", {channel, value, first: epochs[1], before: first}) : t("bars_hint");
+    const value = all => (all ? shortNumber(all[channel]) : "–");
+    const said = () => t("bar", {channel, value: value(now), first: epochs[1], before: value(before)});
+    reading.textContent = now && channel !== undefined ? said() : t("bars_hint");
   };
   const show = () => {
     say();
