@@ -47,6 +47,10 @@ class Picture(Figure):
     "A matplotlib figure with a text alternative; a notebook shows it without pyplot."
 
     alt = ""  # what the picture shows, in words and numbers
+    _laid_out = False  # whether the axes have their places
+
+    def __init__(self, *args, layout: str = "none", **options):
+        super().__init__(*args, layout=layout, **options)  # never the session's default: the same picture everywhere
 
     def _dress(self, theme: str) -> str:
         "Set ink and paper of a theme, and lay the axes out once; the paper's colour."
@@ -64,10 +68,11 @@ class Picture(Figure):
         for legend in [*self.legends, *(axis.get_legend() for axis in self.axes)]:
             if legend:
                 legend.get_frame().set(facecolor=paper, edgecolor="#888888")
-        if self.axes and self.get_layout_engine() is not None:
-            # once: a second layout would move the axes a little, and take as much time again
+        if self.axes and not self._laid_out and self.get_layout_engine() is not None:
             self.get_layout_engine().execute(self)
-            self.set_layout_engine("none")
+        # once: a second layout would move the axes a little; and savefig may have put the session's default back
+        self._laid_out = True
+        self.set_layout_engine("none")
         return paper
 
     def png(
@@ -118,7 +123,7 @@ class Picture(Figure):
         return atomic_write(path, file.getvalue())
 
     def _repr_png_(self) -> bytes:
-        return self.png(dpi=60)
+        return self.png(dpi=80)
 
 
 def _data_url(png: bytes) -> str:

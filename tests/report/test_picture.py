@@ -5,6 +5,7 @@ import io
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
+import matplotlib
 import numpy as np
 import pytest
 from matplotlib import rc_context
@@ -88,6 +89,20 @@ def test_same_picture_same_file(suffix, tmp_path):
     files += [saved(first, tmp_path, suffix), saved(draw_scores(), tmp_path, suffix)]
     assert len(set(files)) == 1 and files[0].startswith(STARTS[suffix])
     assert saved(draw_scores("other digits"), tmp_path, suffix) != files[0], "another picture is another file"
+
+
+def test_the_session_changes_nothing(monkeypatch):
+    "Lessons let matplotlib lay out every figure; a picture keeps the places it was given, the second time as well."
+
+    def placed():
+        picture = Picture(figsize=(3, 2))
+        picture.add_subplot(title="a panel")
+        return picture
+
+    usual = placed().png()
+    monkeypatch.setitem(matplotlib.rcParams, "figure.constrained_layout.use", True)
+    picture = placed()
+    assert picture.png() == usual == picture.png() and picture.html() == picture.html()
 
 
 def test_matplotlib_alone_is_not_reproducible():

@@ -81,7 +81,7 @@ def _draw_numbers(axis, evaluations: "list[Evaluated]") -> None:
     axis.set(title="numbers that need no labels", ylim=(-0.03, 1.03))
     axis.grid(alpha=0.25)
     if axis.lines:
-        axis.legend(fontsize=8.5)
+        axis.legend(fontsize=8.5, frameon=True)  # lines pass behind it
 
 
 def _draw_empty(axis, evaluations: "list[Evaluated]") -> None:
