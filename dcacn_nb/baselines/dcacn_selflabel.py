@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['first_of_stage', 'dcacn_selflabel']
 
-# %% ../../nbs/baselines/10_dcacn_selflabel.ipynb #69100004
+# %% ../../nbs/baselines/10_dcacn_selflabel.ipynb #0e35c7b7
 import math
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,7 +18,7 @@ from ..core.checks import check_float
 from ..method.config import TrainConfig
 from ..method.step import Batch, Method, TrainState, autocast, learning_rate, multicrop_objective
 
-# %% ../../nbs/baselines/10_dcacn_selflabel.ipynb #69100009
+# %% ../../nbs/baselines/10_dcacn_selflabel.ipynb #d6c00bc3
 def first_of_stage(
     epochs: int,  # the whole budget
     share: float,  # part of it for self-labels, >= 0, less than 1
@@ -28,15 +28,14 @@ def first_of_stage(
 
 
 def _schedule(step: int, steps_per_epoch: int, config: TrainConfig, *, share: float, selflabel_lr: float) -> float:
-    "DCACN's schedule over its part of the epochs; then it rises and falls anew, lower."
+    "DCACN's schedule over its part of the epochs; then the rate rises and falls once more, lower."
     begin = first_of_stage(config.epochs, share)
     if step < begin * steps_per_epoch:
         return learning_rate(step, steps_per_epoch, replace(config, epochs=begin))
-    return selflabel_lr * learning_rate(
-        step - begin * steps_per_epoch, steps_per_epoch, replace(config, epochs=config.epochs - begin)
-    )
+    rest = replace(config, epochs=config.epochs - begin)
+    return selflabel_lr * learning_rate(step - begin * steps_per_epoch, steps_per_epoch, rest)
 
-
+# %% ../../nbs/baselines/10_dcacn_selflabel.ipynb #590c8fd9
 def _refit(state: TrainState, store, views, epoch: int, *, share: float) -> "Iterator[None]":
     "The last stage begins with a new optimiser."
     if epoch == first_of_stage(state.config.epochs, share) < state.config.epochs:
@@ -56,13 +55,13 @@ def _loss(state: TrainState, batch: Batch, *, share: float, threshold: float) ->
     # every view has the same sure images and so the same weights: one call on all is the mean over the views
     return selflabel_loss(p[0].repeat(len(p) - 1, 1), p[1:].flatten(0, 1), threshold)
 
-
+# %% ../../nbs/baselines/10_dcacn_selflabel.ipynb #80ad2337
 def dcacn_selflabel(
     share: float = 0.2,  # part of the epochs for self-labels, 0 (plain DCACN) to less than 1
     threshold: float = 0.99,  # certainty from which an image becomes a label, 0 to 1
     selflabel_lr: float = 0.1,  # learning rate of the last stage, > 0, as a share of that before
 ) -> Method:
-    "DCACN whose last epochs are spent on self-labels (Van Gansbeke et al. 2020, section 2.3); the combination is this project's."
+    "DCACN whose last epochs are spent on self-labels (Van Gansbeke et al. 2020, section 2.3); a combination made here."
     for name, value in (("share", share), ("threshold", threshold)):
         check_float(name, value, low=0, high=1)
     check_float("selflabel_lr", selflabel_lr, low=0, open_low=True)

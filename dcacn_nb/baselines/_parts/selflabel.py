@@ -5,28 +5,26 @@
 # %% auto #0
 __all__ = ['selflabel_loss']
 
-# %% ../../../nbs/baselines/parts/03_selflabel.ipynb #35000005
+# %% ../../../nbs/baselines/parts/03_selflabel.ipynb #b3d9d0b3
 import torch
 from torch import Tensor
 
 from ...core.checks import check_float
 
-# %% ../../../nbs/baselines/parts/03_selflabel.ipynb #35000009
+# %% ../../../nbs/baselines/parts/03_selflabel.ipynb #37a862d4
 def selflabel_loss(
     p: Tensor,  # (B,K) soft assignments of weakly distorted views; no gradient goes this way
     p_strong: Tensor,  # (B,K) of strongly distorted views of the same images
-    threshold: float = 0.99,  # the least certain an image may be to become a label, 0 to 1
+    threshold: float = 0.99,  # certainty from which an image becomes a label, 0 to 1
 ) -> "dict[str, Tensor]":  # 0-dim tensors "total", "selflabel", and "sure": the share of sure images
-    "Cross entropy with the clusters of sure images, each cluster counting once (Van Gansbeke et al. 2020, section 2.3)."
+    "Cross-entropy with the clusters of sure images, each cluster counting once (Van Gansbeke et al. 2020, 2.3)."
     check_float("threshold", threshold, low=0, high=1)
     if p.ndim != 2 or p.shape != p_strong.shape:
         raise ValueError(f"p and p_strong must have one shape (B,K), got {tuple(p.shape)} and {tuple(p_strong.shape)}")
     certainty, label = p.detach().max(1)
     sure = (certainty > threshold).to(p.dtype)
-    of_cluster = torch.zeros(p.shape[1], dtype=p.dtype, device=p.device).index_add(
-        0, label, sure
-    )  # sure images of each cluster
-    weight = sure / of_cluster[label].clamp_min(1)  # their sum is the number of clusters that have any
+    of_cluster = torch.zeros(p.shape[1], dtype=p.dtype, device=p.device).index_add(0, label, sure)
+    weight = sure / of_cluster[label].clamp_min(1)  # their sum is the number of clusters that have sure images
     wrong = -p_strong.gather(1, label[:, None])[:, 0].clamp_min(torch.finfo(p.dtype).tiny).log()
     loss = (weight * wrong).sum() / weight.sum().clamp_min(1)
     return {"total": loss, "selflabel": loss, "sure": sure.mean()}
