@@ -40,7 +40,7 @@ setup(
     python_requires=f">={cfg['min_python']}",
     packages=find_packages(include=[lib_name, f"{lib_name}.*"]),
     package_data={
-        f"{lib_name}.widgets": ["static/*", "words/*.json"],
+        f"{lib_name}.widgets": ["static/*.js", "static/*.css", "words/*.json"],
         f"{lib_name}.report": ["page.html", "words/*.json"],
         f"{lib_name}.compare": ["results/*.csv"],
     },

@@ -32,9 +32,10 @@ def wheel(tmp_path_factory):
 
 
 def test_contents(wheel):
-    "All modules, and the widgets' JavaScript and style; no notebooks, no tests, nothing else."
+    "All modules, texts, pages, scripts and stored results; no notebooks, no tests, nothing else."
     held = {n for n in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in n}
-    ours = {p for p in project_files() if p.is_relative_to(PACKAGE) and p.suffix in (".py", ".js", ".css", ".csv")}
+    kinds = (".py", ".js", ".css", ".csv", ".html", ".json")
+    ours = {p for p in project_files() if p.is_relative_to(PACKAGE) and p.suffix in kinds}
     assert held == {p.relative_to(ROOT).as_posix() for p in ours}
 
 

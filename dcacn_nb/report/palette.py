@@ -1,4 +1,4 @@
-"""Colours, markers and dashes of every picture: told apart on light and dark paper, and by colour-blind readers."""
+"""Colours, markers and dashes of every picture: distinct on light and dark paper, and for colour-blind readers."""
 
 COLORS = (
     # the six bright ones of Okabe and Ito (2008)

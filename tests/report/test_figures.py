@@ -69,8 +69,8 @@ def drawn(picture, title: str) -> "dict[str, np.ndarray]":
 def test_scores_are_the_log(trained, curves):
     "Every point of every line."
     for name, points in drawn(curves, "scores").items():
-        told = [(line["epoch"], line["scores"][name.lower()]) for line in lines_of(trained, "Evaluated")]
-        np.testing.assert_array_equal(points, told)
+        logged = [(line["epoch"], line["scores"][name.lower()]) for line in lines_of(trained, "Evaluated")]
+        np.testing.assert_array_equal(points, logged)
 
 
 def test_losses_are_the_log(trained, curves):
@@ -92,11 +92,11 @@ def test_health_is_the_log(trained, health):
     numbers = drawn(health, "numbers that need no labels")
     assert len(numbers) == 4
     for name, points in numbers.items():
-        told = [(line["epoch"], line["health"][name.replace(" ", "_")]) for line in evaluated]
-        np.testing.assert_array_equal(points, told)
+        logged = [(line["epoch"], line["health"][name.replace(" ", "_")]) for line in evaluated]
+        np.testing.assert_array_equal(points, logged)
     mass = next(axis for axis in health.axes if axis.get_title().startswith("mass")).collections[0].get_array()
-    told = 10 * np.array([line["health"]["cluster_mass"] for line in evaluated]).T
-    np.testing.assert_allclose(np.asarray(mass).reshape(10, -1), told)
+    logged = 10 * np.array([line["health"]["cluster_mass"] for line in evaluated]).T
+    np.testing.assert_allclose(np.asarray(mass).reshape(10, -1), logged)
 
 
 def test_several_runs_are_their_logs(trained, several):

@@ -86,7 +86,7 @@ def test_names_of_clusters(text, names, warned, tmp_path, caplog):
 
 @pytest.mark.parametrize("source", ["nowhere", 3, ["a", "b"]])
 def test_sources_refused(source, tmp_path, monkeypatch):
-    "A folder without a log, and what is no run at all."
+    "A folder without a log, and values that are not a run."
     monkeypatch.chdir(tmp_path)
     with pytest.raises((TypeError, FileNotFoundError), match="no run log at|the run must be given as its folder"):
         read_record(source)

@@ -59,7 +59,7 @@ def _draw_rows(canvas: np.ndarray, step: int, heads: "dict[int, str]") -> Pictur
 
 
 def _row_label(cluster: int, size: int, names: "dict[int, str]") -> str:
-    "What stands to the left of a row."
+    "The label to the left of a row."
     if cluster in names:
         return f"{plain_text(names[cluster], 14)}\n{cluster}: {size}"
     return f"cluster {cluster}: {size}"

@@ -78,7 +78,7 @@ def scatter_clusters(
     cluster: np.ndarray,  # (n,) which cluster each belongs to
     legend: "dict[int, str] | None" = None,  # cluster -> name, some or none of them; None: no legend
 ) -> None:
-    "Points by cluster, told apart by colour and by marker."
+    "Points with the colour and the marker of their cluster."
     found = np.unique(cluster)
     for k in found:
         style = dict(s=9, color=color_of(k), marker=marker_of(k), linewidths=0, alpha=0.8)
