@@ -35,7 +35,7 @@ quick: .venv/.setup-dev ## what most mistakes fail, in under a minute
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m "not slow and not browser and not alone"
 
 export: .venv/.setup-dev ## notebooks to modules, and notebooks without noise
-	$(BIN)/nbdev-export
+	$(BIN)/python tools/export.py
 	$(BIN)/nbdev-clean
 
 # Cells tagged `hide` or starting with `#| hide` stay out; links are made relative to the root instead of nbs/.

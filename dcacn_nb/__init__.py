@@ -1,15 +1,6 @@
-"""Modules:
+"""Deep image clustering in notebooks: decoupled contrastive learning with multi-crop views and attention (DCACN).
 
-- `dcacn_nb.cli.baselines`: Two baselines for `dcacn demo`: K-Means on pixels, and UMAP + K-Means, measured in the same process.
-- `dcacn_nb.cli.output`: What a command writes: words for people, one JSON object for machines, and for errors one line and an exit code.
-- `dcacn_nb.core.events`: What training reports: six frozen dataclasses, equal when they mean the same, and their form as strict JSON.
-- `dcacn_nb.runs.checkpoint`: One file per checkpoint, whole or absent, verified to the last bit when it is read, and never able to run code.
-- `dcacn_nb.runs.driver`: One driver that logs, saves, pauses, stops and resumes, and knows nothing of how training works.
-- `dcacn_nb.runs.folder`: Settings, events and checkpoints: what a run keeps on the disk, so that it may be killed at any instant and resumed.
-- `dcacn_nb.runs.graphs`: On CUDA: a training step recorded once and replayed, instead of asking the device for each of its parts again.
-- `dcacn_nb.runs.log`: Every event of a run as one line of JSON on the disk: to read back, to watch from another process, to resume from.
-- `dcacn_nb.runs.threads`: OpenMP threads that only wait: give them back, so that a background run is not slowed down by the cells around it.
-- `dcacn_nb.widgets.modules`: Join the ES modules of a widget into the one text that anywidget takes."""
+The public names below are imported on first use: `import dcacn_nb` alone loads neither PyTorch nor matplotlib."""
 
 import importlib
 import sys

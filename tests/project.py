@@ -37,8 +37,8 @@ def notebooks() -> list[Path]:
 
 
 def modules(root: Path = ROOT) -> list[Path]:
-    "Every module of the package but `__init__` and nbdev's index."
-    return sorted(p for p in (root / "dcacn_nb").rglob("*.py") if p.name not in ("__init__.py", "_modidx.py"))
+    "Every module of the package but `__init__`."
+    return sorted(p for p in (root / "dcacn_nb").rglob("*.py") if p.name != "__init__.py")
 
 
 def module_name(path: Path, root: Path = ROOT) -> str:
