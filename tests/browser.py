@@ -33,7 +33,8 @@ NO_KERNEL = {"kernelPreference": {"shouldStart": False, "canStart": False, "shou
 WARM = "import dcacn_nb.widgets.dashboard, dcacn_nb.fitting, dcacn_nb.widgets.loss_lab"
 CLEAN = "import ipywidgets; ipywidgets.Widget.close_all(); get_ipython().run_line_magic('reset', '-f')"
 STATE = """() => {
-  const panel = window.testPanel, cells = panel.content.widgets.filter(c => c.model.type === 'code' && c.model.sharedModel.source.trim());
+  const panel = window.testPanel, code = panel.content.widgets.filter(c => c.model.type === 'code');
+  const cells = code.filter(c => c.model.sharedModel.source.trim());
   const outputs = cells.flatMap(c => c.model.outputs.toJSON());
   return {
     waiting: cells.filter(c => c.model.executionCount === null).length,
@@ -58,14 +59,14 @@ def find_browser(playwright) -> "str | None":
 
 
 def free_port() -> int:
-    "A port nobody listens on just now."
+    "A free port."
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return sock.getsockname()[1]
 
 
 class JupyterLab:
-    "A JupyterLab server in folders of its own: `root` holds the notebooks, nothing of the user's is read or written."
+    "A JupyterLab server in its own folders: `root` holds the notebooks, nothing of the user's is read or written."
 
     def __init__(self, folder: Path):
         self.folder, self.root = folder, folder / "root"
@@ -73,7 +74,7 @@ class JupyterLab:
         self.port, self.token = free_port(), secrets.token_hex(16)
         self.url = f"http://127.0.0.1:{self.port}"
         self.process = None
-        self.kernel: "str | None" = None  # the one that notebooks share: importing torch takes seconds
+        self.kernel: str | None = None  # the one that notebooks share: importing torch takes seconds
 
     def environment(self) -> "dict[str, str]":
         "This process's environment with every Jupyter folder moved into `folder`."
@@ -114,10 +115,10 @@ class JupyterLab:
         ]
         if os.geteuid() == 0:
             command.append("--allow-root")
-        self.log = open(self.folder / "lab.log", "w")
-        self.process = subprocess.Popen(
-            command, env=self.environment(), stdout=self.log, stderr=subprocess.STDOUT, cwd=self.root
-        )
+        with open(self.folder / "lab.log", "w") as log:
+            self.process = subprocess.Popen(
+                command, env=self.environment(), stdout=log, stderr=subprocess.STDOUT, cwd=self.root
+            )
         end = time.monotonic() + seconds
         while time.monotonic() < end and self.process.poll() is None:
             try:
@@ -139,7 +140,6 @@ class JupyterLab:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
-        self.log.close()
 
     def ask(self, path: str, method: str = "GET"):
         "What the server's REST interface answers."
@@ -157,7 +157,7 @@ class JupyterLab:
             self.execute(CLEAN)
 
     def shared_kernel(self) -> str:
-        "The id of the kernel that notebooks share. It has imported what they need, which takes seconds for each other one."
+        "The id of the kernel that notebooks share: it has imported what they need, which takes seconds."
         if self.kernel not in {kernel["id"] for kernel in self.ask("kernels")}:
             self.kernel = self.ask("kernels", "POST")["id"]
             self.execute(WARM)
@@ -224,7 +224,7 @@ def launch(playwright, path: str):
 
 
 def new_page(chromium, height: int = 900):
-    "A page that remembers what its console complained about (`page.complaints`); all pages share what they have loaded."
+    "A page that remembers what its console complained about (`page.complaints`); pages share their cache."
     context = (
         chromium.contexts[0] if chromium.contexts else chromium.new_context(viewport={"width": 1280, "height": 900})
     )
@@ -264,7 +264,10 @@ def write_notebook(path: Path, *sources: str) -> None:
 def run_python(page, code: str) -> None:
     "Run code in the open notebook's kernel, beside its cells, and wait for it; an error fails the test."
     done = page.evaluate(
-        "async code => (await window.testPanel.sessionContext.session.kernel.requestExecute({code}).done).content.status",
+        """async code => {
+      const {kernel} = window.testPanel.sessionContext.session;
+      return (await kernel.requestExecute({code}).done).content.status;
+    }""",
         code,
     )
     assert done == "ok", code

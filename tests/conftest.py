@@ -55,7 +55,7 @@ def chromium():
     with sync_api.sync_playwright() as playwright:
         path = find_browser(playwright)
         if path is None:
-            pytest.skip("no browser: neither chromium nor google-chrome is on PATH, and playwright has none of its own")
+            pytest.skip("no browser: neither chromium nor google-chrome is on PATH, and playwright brings none")
         browser = launch(playwright, path)
         yield browser
         browser.close()
@@ -66,7 +66,7 @@ LABS: list = []  # those that are running: one, or none
 
 @pytest.fixture(scope="session")
 def lab(chromium, tmp_path_factory):
-    "A JupyterLab of its own, on a free port of this machine, with empty settings; stopped at the end. All tests share it: name notebooks apart."
+    "A JupyterLab on a free port, with empty settings, stopped at the end. All tests share it: name notebooks apart."
     server = JupyterLab(tmp_path_factory.mktemp("lab"))
     server.start()
     LABS.append(server)

@@ -1,4 +1,4 @@
-"The attention viewer in a real JupyterLab: colours of the cells, keyboard, epochs, two runs side by side, themes, languages, and what stays."
+"The attention viewer in a real JupyterLab: colours, keyboard, epochs, two runs, themes, languages, what stays."
 
 import browser
 import matplotlib
@@ -7,7 +7,8 @@ from browser import HARMLESS
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 LONG = 60_000
-# One cell of the attention map is 0.92, all others are 0.12; it moves down a row an epoch. Activation is twice that with CBAM, and eight times without.
+# One cell of the attention map is 0.92, all others are 0.12; it moves down one row per epoch. Activation is twice that
+# with CBAM, and eight times without.
 EVENTS = """
 import numpy as np
 from dcacn_nb.core.events import RunFinished, RunStarted, SnapshotTaken
@@ -21,10 +22,12 @@ def snapshot(epoch, attention=True):
         arrays[f"activation.{block}"] = (2 if attention else 8) * maps
         if attention:
             arrays[f"spatial_attention.{block}"] = maps[:, None]
-            arrays[f"channel_attention.{block}"] = np.tile(np.roll(np.linspace(0.2, 0.8, channels), epoch), (8, 1)).astype(np.float32)
+            weights = np.roll(np.linspace(0.2, 0.8, channels), epoch)
+            arrays[f"channel_attention.{block}"] = np.tile(weights, (8, 1)).astype(np.float32)
     if epoch == 0:
         y, x = np.mgrid[:16, :16]
-        arrays["images"] = np.stack([[(x * 16 + 20 * i) % 256, y * 16, np.full((16, 16), 30 * i)] for i in range(8)]).astype(np.uint8)
+        images = [[(x * 16 + 20 * i) % 256, y * 16, np.full((16, 16), 30 * i)] for i in range(8)]
+        arrays["images"] = np.stack(images).astype(np.uint8)
     return SnapshotTaken(epoch, epoch, 10 + rows, arrays)
 
 class Stub:
@@ -45,7 +48,10 @@ for epoch in range(4):
         other.observer(snapshot(epoch, False))
 w
 """
-PIXEL = "(node, [x, y]) => [...node.getContext('2d').getImageData(Math.floor(x * node.width), Math.floor(y * node.height), 1, 1).data].slice(0, 3)"
+PIXEL = """(node, [x, y]) => {
+  const [column, row] = [Math.floor(x * node.width), Math.floor(y * node.height)];
+  return [...node.getContext('2d').getImageData(column, row, 1, 1).data].slice(0, 3);
+}"""
 
 
 def colour(share):
@@ -114,8 +120,8 @@ def check_start(page, viewer, parts):
     assert thumbs.count() == 8 and viewer.locator(".dcacn-attention-thumb[aria-pressed=true]").count() == 4
     assert parts.nth(0).locator("figure").count() == 4
     assert (
-        "Epoch 3, block layer1.0: spatial attention of 8 images from 0.12 to 0.92; 6 channels, the strongest 0.80 (channel 2)."
-        in viewer.inner_text()
+        "Epoch 3, block layer1.0: spatial attention of 8 images from 0.12 to 0.92; "
+        "6 channels, the strongest 0.80 (channel 2)." in viewer.inner_text()
     )
     thumbs.nth(6).focus()
     page.keyboard.press("Space")
@@ -131,7 +137,7 @@ def check_start(page, viewer, parts):
 
 
 def check_colours(page, viewer, parts):
-    "Without the image below, a cell has exactly the colour of its value; smoothing and stretching change what they should."
+    "Without the image below, a cell has exactly the colour of its value; smoothing and stretching change it."
     canvas, activation, beside = (parts.nth(i).locator("canvas[role=img]").first for i in range(3))
     inside, outside = [1.5 / 8, 3.5 / 8], [6.5 / 8, 6.5 / 8]
     grey = canvas.evaluate(PIXEL, outside)
@@ -172,51 +178,52 @@ def check_colours(page, viewer, parts):
 
 def check_keyboard(page, viewer, parts):
     "Pointer and arrow keys mark the same place in all maps and read its values."
-    told, canvas = viewer.locator(".dcacn-attention-reading").first, parts.nth(0).locator("canvas[role=img]").first
+    reading, canvas = viewer.locator(".dcacn-attention-reading").first, parts.nth(0).locator("canvas[role=img]").first
     canvas.hover(
         position={"x": canvas.bounding_box()["width"] * 1.5 / 8, "y": canvas.bounding_box()["height"] * 3.5 / 8}
     )
     wait_text(
         page,
-        told,
-        "row 4 of 8, column 2 of 8 · this run, spatial attention 0.92, 0.92, 0.92, 0.92 · this run, activation strength 1.84",
+        reading,
+        "row 4 of 8, column 2 of 8 · this run, spatial attention 0.92, 0.92, 0.92, 0.92 "
+        "· this run, activation strength 1.84",
     )
-    assert "other run, activation strength 0.96, 0.96" in told.inner_text()  # its bright cell is one row higher
+    assert "other run, activation strength 0.96, 0.96" in reading.inner_text()  # its bright cell is one row higher
     page.mouse.move(5, 5)
-    wait_text(page, told, "arrow keys")
+    wait_text(page, reading, "arrow keys")
     viewer.locator(".dcacn-attention-maps").focus()
     page.keyboard.press("ArrowLeft")
-    wait_text(page, told, "row 5 of 8, column 5 of 8")
+    wait_text(page, reading, "row 5 of 8, column 5 of 8")
     for _ in range(6):
         page.keyboard.press("ArrowLeft")
     page.keyboard.press("ArrowUp")
-    wait_text(page, told, "row 4 of 8, column 1 of 8 · this run, spatial attention 0.12")
+    wait_text(page, reading, "row 4 of 8, column 1 of 8 · this run, spatial attention 0.12")
     page.keyboard.press("ArrowRight")
-    wait_text(page, told, "row 4 of 8, column 2 of 8 · this run, spatial attention 0.92")
+    wait_text(page, reading, "row 4 of 8, column 2 of 8 · this run, spatial attention 0.92")
     page.keyboard.press("Escape")
-    wait_text(page, told, "arrow keys")
+    wait_text(page, reading, "arrow keys")
 
 
 def check_bars(page, viewer):
     "Channels by the arrow keys and by the pointer, in order or sorted, with the value at the first epoch."
-    told, bars = viewer.locator(".dcacn-attention-reading").last, viewer.locator(".dcacn-attention-bars")
+    reading, bars = viewer.locator(".dcacn-attention-reading").last, viewer.locator(".dcacn-attention-bars")
     bars.focus()
     page.keyboard.press("ArrowRight")
-    wait_text(page, told, "channel 0: 0.56 (epoch 0: 0.20)")  # rolled by three: 0.2 + 0.12 * 3
+    wait_text(page, reading, "channel 0: 0.56 (epoch 0: 0.20)")  # rolled by three: 0.2 + 0.12 * 3
     page.keyboard.press("End")
-    wait_text(page, told, "channel 5: 0.44 (epoch 0: 0.80)")
+    wait_text(page, reading, "channel 5: 0.44 (epoch 0: 0.80)")
     viewer.get_by_label("sorted").check()
     bars.focus()
     page.keyboard.press("Home")
-    wait_text(page, told, "channel 2: 0.80 (epoch 0: 0.44)")
+    wait_text(page, reading, "channel 2: 0.80 (epoch 0: 0.44)")
     viewer.get_by_label("sorted").uncheck()
     box = bars.bounding_box()
     bars.hover(position={"x": 30 + (box["width"] - 34) * 2.5 / 6, "y": 60})
-    wait_text(page, told, "channel 2: 0.80 (epoch 0: 0.44)")
+    wait_text(page, reading, "channel 2: 0.80 (epoch 0: 0.44)")
 
 
 def check_epochs(page, viewer, parts):
-    "The slider, Play, and a snapshot that comes while one looks at an older one."
+    "The slider, Play, and a snapshot that comes while an older one is shown."
     canvas, epoch = parts.nth(0).locator("canvas[role=img]").first, viewer.get_by_label("epoch", exact=True)
     epoch.focus()
     page.keyboard.press("Home")
@@ -225,13 +232,13 @@ def check_epochs(page, viewer, parts):
     wait_text(page, viewer, "Epoch 0, block layer1.0")  # Python's sentence follows
     browser.run_python(page, "w(snapshot(4))")
     page.wait_for_function("node => node.max === '4'", arg=epoch.element_handle(), timeout=LONG)
-    assert epoch.get_attribute("aria-valuetext") == "0"  # whoever looks at an old epoch is left there
+    assert epoch.get_attribute("aria-valuetext") == "0"  # an old epoch that is shown stays
     viewer.get_by_role("button", name="Play").click()
     viewer.get_by_role("button", name="Pause").wait_for(timeout=LONG)
     viewer.get_by_role("button", name="Play").wait_for(timeout=LONG)
     wait_pixel(page, canvas, [1.5 / 8, 4.5 / 8], colour(0.92))
     browser.run_python(page, "w(snapshot(5))")
-    wait_pixel(page, canvas, [1.5 / 8, 5.5 / 8], colour(0.92))  # at the newest one, it goes on with the run
+    wait_pixel(page, canvas, [1.5 / 8, 5.5 / 8], colour(0.92))  # at the newest one, it follows the run
     viewer.get_by_label("block").select_option("layer2.0")
     wait_text(page, viewer, "Epoch 5, block layer2.0: spatial attention of 8 images from 0.12 to 0.92; 12 channels")
     wait_pixel(page, canvas, [1.5 / 4, 3.5 / 4], colour(0.92))
@@ -276,7 +283,7 @@ def check_language_and_themes(page, viewer, artifacts):
 
 
 def check_end(lab, page, artifacts):
-    "After the run's end the widget goes on, as it was; the notebook, opened again, holds the picture and its words."
+    "After the run's end the widget continues as it was; the notebook, opened again, holds the picture and its words."
     browser.run_python(page, "w(RunFinished('completed', 10, 5)); other.observer(RunFinished('completed', 10, 2))")
     again = page.locator(".dcacn-place section.dcacn")
     again.locator("figure canvas").first.wait_for(timeout=LONG)

@@ -1,4 +1,4 @@
-"The cluster browser in a real JupyterLab: what one sees, edits by mouse and by keyboard alone, files, themes, a narrow page, Chinese, and what stays."
+"The cluster browser in a real JupyterLab: images, edits by mouse and by keyboard, files, themes, Chinese, what stays."
 
 import json
 import re
@@ -26,7 +26,8 @@ def assigned(shift=0):
 
 def snapshot(epoch, shift=0):
     rows = i[::10]
-    return SnapshotTaken(epoch, epoch, rows, {"p": assigned(shift)[rows]} | ({"images": images[rows]} if epoch == 0 else {}))
+    arrays = {"p": assigned(shift)[rows]} | ({"images": images[rows]} if epoch == 0 else {})
+    return SnapshotTaken(epoch, epoch, rows, arrays)
 
 Path("clusters_damaged").mkdir(exist_ok=True)
 Path("clusters_damaged/clusters.json").write_text('{"names": {"0": "prec')
@@ -36,7 +37,7 @@ live = ClusterBrowser()
 for event in (RunStarted("dcacn", {}, {}, N, 100, 10), snapshot(0)):
     live(event)
 """
-TOLD, SAID = ".dcacn-clusters-reading", ".dcacn-clusters-said"
+READING, SAID = ".dcacn-clusters-reading", ".dcacn-clusters-said"
 
 
 class View:
@@ -91,7 +92,7 @@ def test_clusters_by_hand(lab, page, artifacts):
     split_by_keyboard(page, view, other)
     show_all_and_sort(page, view, artifacts)
     take_home(page, view, lab.root / "clusters_run" / "clusters.csv")
-    mend(View(page, 3), lab.root / "clusters_damaged")
+    set_aside(View(page, 3), lab.root / "clusters_damaged")
     train_on(page, View(page, 4))
     assert page.complaints == []
     browser.save(page)
@@ -105,7 +106,7 @@ def look_at_pictures(page, view):
     for images in (surest, doubtful):
         assert view.drawn(images) == [[n % 256, n * 7 % 256, n * 13 % 256] for n in numbers(images)]
     doubtful.nth(0).hover()
-    view.says(TOLD, "image 3: cluster 3 0.51, second cluster 4 0.49")
+    view.says(READING, "image 3: cluster 3 0.51, second cluster 4 0.49")
     assert "100 images, 7.1 %" in card.inner_text()
     view.root.locator("input[type=range]").fill("2")
     assert surest.count() == 2
@@ -124,7 +125,7 @@ def name_and_merge(page, view, other, file):
     view.card("cluster 5").get_by_role("checkbox").check()
     view.press("Merge 2 clusters")
     view.says(SAID, "Merged into <i>threes</i> & co.")
-    assert page.evaluate("document.activeElement.ariaLabel") == "name of clusters 3 + 5"  # where one goes on
+    assert page.evaluate("document.activeElement.ariaLabel") == "name of clusters 3 + 5"  # where work continues
     assert (
         other.root.locator("article").count() == 12
         and other.card("cluster 5").count() == 0
@@ -145,7 +146,7 @@ def split_by_keyboard(page, view, other):
     page.keyboard.press("Space")
     page.keyboard.press("End")
     page.keyboard.press("Enter")
-    view.says(TOLD, "image 1317: cluster 1")
+    view.says(READING, "image 1317: cluster 1")
     assert strip(view.card("cluster 1"), 0).evaluate_all("all => all.map(b => b.ariaPressed)") == [
         "false",
         "true",
@@ -222,7 +223,7 @@ def take_home(page, view, file):
     view.says(SAID, "clusters_run/clusters.csv")
     with page.expect_download(timeout=30_000) as download:
         view.press("Download CSV")
-    data = open(download.value.path(), "rb").read()
+    data = download.value.path().read_bytes()
     assert data == file.read_bytes() and download.value.suggested_filename == "clusters.csv"
     rows = data.decode("utf-8-sig").splitlines()
     assert (
@@ -232,7 +233,7 @@ def take_home(page, view, file):
     )
 
 
-def mend(view, folder):
+def set_aside(view, folder):
     "A damaged file: said, left alone, set aside when asked."
     assert (
         "stays as it is" in view.root.get_by_role("alert").inner_text()
@@ -247,7 +248,7 @@ def mend(view, folder):
 
 
 def train_on(page, view):
-    "A snapshot while somebody types: the cards change, what is typed and the focus stay. Then the run ends, and the view goes on."
+    "A snapshot while a name is being typed: the cards change, the text and the focus stay. The view outlives the run."
     box = view.card("cluster 2").get_by_role("textbox")
     box.click()
     page.keyboard.type("half a na")
@@ -271,7 +272,7 @@ def train_on(page, view):
 
 
 def test_clusters_narrow_chinese_and_what_stays(lab, page, artifacts):
-    "The same notebook opened again: names are there, it fits 400 pixels, speaks Chinese; and without its kernel the picture stays."
+    "The notebook opened again has the names, fits 400 pixels, speaks Chinese; without its kernel the picture stays."
     lab.open(page, "clusters_live.ipynb")
     page.evaluate("() => window.jupyterapp.commands.execute('application:toggle-left-area')")
     browser.run_python(page, "whole.lang = 'zh'")
@@ -284,7 +285,10 @@ def test_clusters_narrow_chinese_and_what_stays(lab, page, artifacts):
     page.set_viewport_size({"width": 400, "height": 900})
     page.wait_for_function("() => document.querySelector('.dcacn-clusters').clientWidth < 400")
     assert page.evaluate(
-        "() => [...document.querySelectorAll('.dcacn-clusters, .dcacn-clusters-card')].every(e => e.scrollWidth <= e.clientWidth + 1)"
+        """() => {
+      const parts = [...document.querySelectorAll('.dcacn-clusters, .dcacn-clusters-card')];
+      return parts.every(part => part.scrollWidth <= part.clientWidth + 1);
+    }"""
     )
     view.drawn(strip(view.card("<i>threes</i> & co"), 0))
     view.root.scroll_into_view_if_needed()

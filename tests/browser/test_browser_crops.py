@@ -1,4 +1,4 @@
-"The crop viewer in a real JupyterLab: true pixels at one scale, boxes and crops that point at each other, knobs, steps, keyboard, themes, and what stays in the file."
+"The crop viewer in a real JupyterLab: true pixels at one scale, boxes, knobs, steps, keyboard, themes, what stays."
 
 import json
 import time
@@ -20,10 +20,11 @@ from PIL import Image
 from sklearn.datasets import load_digits, load_sample_image
 from dcacn_nb.widgets.crops import CropViewer
 digits = (load_digits().images[:20] * 255 / 16).round().astype(np.uint8)
-photos = np.stack([np.asarray(Image.fromarray(load_sample_image(name)).crop((100, 0, 527, 427)).resize((224, 224))) for name in ("china.jpg", "flower.jpg")])
+sources = [Image.fromarray(load_sample_image(name)) for name in ("china.jpg", "flower.jpg")]
+photos = np.stack([np.asarray(image.crop((100, 0, 527, 427)).resize((224, 224))) for image in sources])
 """
 WAIT = 30_000
-TELL = """async code => {
+EVALUATE = """async code => {
   const future = window.testPanel.sessionContext.session.kernel.requestExecute({code});
   let text = "";
   future.onIOPub = message => {
@@ -34,12 +35,16 @@ TELL = """async code => {
   return text;
 }"""
 PIXELS = "(canvas) => Array.from(canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data)"
-SCALES = """root => [...root.querySelectorAll('.dcacn-crop-pixels')].map(c => (c.getBoundingClientRect().width - 6) / c.width)"""
+SCALES = """root => {
+  const all = [...root.querySelectorAll('.dcacn-crop-pixels')];
+  return all.map(canvas => (canvas.getBoundingClientRect().width - 6) / canvas.width);
+}"""
+SECOND = "document.querySelectorAll('.dcacn-place > .dcacn')[1]"
 
 
 def ask(page, code):
     "What a line of Python prints in the kernel of the open notebook."
-    return page.evaluate(TELL, code).strip()
+    return page.evaluate(EVALUATE, code).strip()
 
 
 def becomes(page, code, wanted):
@@ -78,7 +83,7 @@ def press(control, key):
 
 @pytest.fixture
 def viewers(lab, page):
-    "A notebook with two viewers, `w` on digits and `v` on photographs: their places in the page, once they have taken the place of their pictures."
+    "A notebook with two viewers, `w` on digits and `v` on photographs: where they are, in place of their pictures."
     browser.write_notebook(
         lab.root / "crops_view.ipynb",
         SETUP,
@@ -104,7 +109,7 @@ def look(page, artifacts, place, name):
 
 
 def test_crops(lab, page, artifacts, viewers):
-    "One visit: see, point, step, draw again, turn knobs, make a mistake; Chinese, dark, narrow; close the kernel and open the file."
+    "One visit: see, point, step, draw again, turn knobs, make a mistake; Chinese, dark, narrow; open the file again."
     digits, photos = viewers
     pixels_are_true(page, photos)
     pointing(page, digits)
@@ -121,7 +126,7 @@ def test_crops(lab, page, artifacts, viewers):
 
 
 def pixels_are_true(page, photos):
-    "Each canvas holds the crop that MultiCrop gives, to the bit, and all are shown at one scale, in whole screen pixels."
+    "Each canvas holds the crop that MultiCrop gives, to the bit; all are at one scale, in whole screen pixels."
     raw = np.asarray(json.loads(ask(page, "import json; print(json.dumps(photos[:1].tolist()))")), dtype=np.uint8)
     image = torch.from_numpy(raw).permute(0, 3, 1, 2).contiguous()
     truth = multicrop_for(224)(image, generator(0), return_boxes=True)
@@ -205,7 +210,7 @@ def stepping(page, photos):
     appears(photos, "1 of 9: crop and resize")
     until(
         page,
-        "last => document.querySelectorAll('.dcacn-place > .dcacn')[1].querySelector('.dcacn-crop-pixels').toDataURL() !== last",
+        f"last => {SECOND}.querySelector('.dcacn-crop-pixels').toDataURL() !== last",
         last,
     )
     pixels = np.array(photos.locator(".dcacn-crop-pixels").first.evaluate(PIXELS)).reshape(-1, 4)
@@ -215,7 +220,7 @@ def stepping(page, photos):
     appears(photos, "9 of 9")
     until(
         page,
-        "last => document.querySelectorAll('.dcacn-place > .dcacn')[1].querySelector('.dcacn-crop-pixels').toDataURL() === last",
+        f"last => {SECOND}.querySelector('.dcacn-crop-pixels').toDataURL() === last",
         last,
     )
 
@@ -258,7 +263,8 @@ def knobs(page, photos):
     )
     ask(
         page,
-        "sent = []; real = v.send; v.send = lambda content, buffers=(): (sent.append(content['kind']), real(content, buffers=buffers))[1]",
+        "sent = []; real = v.send; v.send = lambda content, buffers=(): "
+        "(sent.append(content['kind']), real(content, buffers=buffers))[1]",
     )
     photos.locator("summary").filter(has_text="Strong augmentation").click()
     photos.get_by_role("slider", name="rotation, ± degrees").evaluate(
@@ -268,7 +274,7 @@ def knobs(page, photos):
     assert int(ask(page, "print(len(sent))")) <= 4  # of ninety wishes
     until(
         page,
-        "() => document.querySelectorAll('.dcacn-place > .dcacn')[1].querySelectorAll('.dcacn-crop')[4].getAttribute('aria-label').includes('rotated')",
+        f"() => {SECOND}.querySelectorAll('.dcacn-crop')[4].getAttribute('aria-label').includes('rotated')",
     )
     assert photos.locator("details[open]").count() == 1  # the crops stay in sight
 
@@ -302,7 +308,7 @@ def looks(page, photos, artifacts):
     page.evaluate("() => { document.querySelectorAll('.dcacn-place')[1].style.width = '400px'; }")
     until(
         page,
-        "() => document.querySelectorAll('.dcacn-place > .dcacn')[1].querySelector('.dcacn-crop-pixels').getBoundingClientRect().width < 400",
+        f"() => {SECOND}.querySelector('.dcacn-crop-pixels').getBoundingClientRect().width < 400",
     )
     page.wait_for_timeout(200)
     assert photos.evaluate("root => root.scrollWidth <= root.clientWidth + 1")
@@ -319,7 +325,10 @@ def looks(page, photos, artifacts):
     appears(photos.locator(".dcacn-summary"), "随机种子")
     assert (
         photos.evaluate(
-            "root => [...root.querySelectorAll('button, summary, span, p')].filter(e => !e.children.length && /[a-z]{4}/.test(e.textContent)).map(e => e.textContent)"
+            """root => {
+          const parts = [...root.querySelectorAll('button, summary, span, p')].filter(part => !part.children.length);
+          return parts.map(part => part.textContent).filter(text => /[a-z]{4}/.test(text));
+        }"""
         )
         == []
     )

@@ -1,4 +1,4 @@
-"The curves widget as one sees it: in a real JupyterLab, with pointer and keyboard, light and dark, wide and narrow, in both languages."
+"The curves in a real JupyterLab: pointer and keyboard, light and dark, wide and narrow, both languages."
 
 import json
 import re
@@ -14,13 +14,16 @@ import math
 from dcacn_nb.core.events import EpochDone, Evaluated, RunFinished, RunStarted, StepDone
 from dcacn_nb.widgets.curves import Curves
 
-def told(epochs, best=0.9, per=10, labels=True):
+def run_events(epochs, best=0.9, per=10, labels=True):
     yield RunStarted("dcacn", {}, {}, 1000, 30 * per, per)
     for epoch in range(1, epochs + 1):
         for i in range(1, per + 1):
             x = epoch - 1 + i / per
-            yield StepDone((epoch - 1) * per + i, epoch, {"total": 6 * math.exp(-x / 8) + 3, "instance": 4 * math.exp(-x / 6) + 2.5, "balance": 0.3 * math.exp(-x / 3) - 0.02},
-                           2e-3 * min(1, x / 4), 1.5 + math.sin(x), images_per_second=math.nan if 3 < x < 4 else 430 + 20 * math.cos(9 * x))
+            losses = {"total": 6 * math.exp(-x / 8) + 3, "instance": 4 * math.exp(-x / 6) + 2.5}
+            losses["balance"] = 0.3 * math.exp(-x / 3) - 0.02
+            speed = math.nan if 3 < x < 4 else 430 + 20 * math.cos(9 * x)
+            rate, gradient = 2e-3 * min(1, x / 4), 1.5 + math.sin(x)
+            yield StepDone((epoch - 1) * per + i, epoch, losses, rate, gradient, images_per_second=speed)
         yield EpochDone(epoch, epoch * per, {"total": 3.0})
         f = best * (1 - math.exp(-epoch / 7))
         yield Evaluated(epoch, epoch * per, {}, {"acc": f, "nmi": f * 0.95, "ari": f * 0.9} if labels else None)
@@ -29,7 +32,10 @@ ACC, NMI = (213, 94, 0), (0, 114, 178)
 PIXELS = """(node, [r, g, b]) => {  // pixels of one colour in a canvas
   const {data} = node.getContext('2d').getImageData(0, 0, node.width, node.height);
   let found = 0;
-  for (let i = 0; i < data.length; i += 4) found += data[i + 3] > 200 && Math.abs(data[i] - r) + Math.abs(data[i + 1] - g) + Math.abs(data[i + 2] - b) < 12;
+  for (let i = 0; i < data.length; i += 4) {
+    const off = Math.abs(data[i] - r) + Math.abs(data[i + 1] - g) + Math.abs(data[i + 2] - b);
+    found += data[i + 3] > 200 && off < 12;
+  }
   return found;
 }"""
 PIXELS_CHANGED = f"([node, colour, before]) => ({PIXELS})(node, colour) !== before"
@@ -46,11 +52,12 @@ def shown(lab, chromium):
     browser.write_notebook(
         lab.root / "curves.ipynb",
         RUN + "one = Curves()\none",
-        "for event in told(20):\n    one(event)",
-        "two = Curves(compare={'plain <b>': [*told(30, 0.8), RunFinished('completed', 300, 30)]}, label='DCACN')\ntwo",
-        "for event in told(12):\n    two(event)",
+        "for event in run_events(20):\n    one(event)",
+        "other = [*run_events(30, 0.8), RunFinished('completed', 300, 30)]\n"
+        "two = Curves(compare={'plain <b>': other}, label='DCACN')\ntwo",
+        "for event in run_events(12):\n    two(event)",
         "three = Curves()\nthree",
-        "for event in told(3, labels=False):\n    three(event)",
+        "for event in run_events(3, labels=False):\n    three(event)",
     )
     page = browser.new_page(chromium, 1200)
     lab.open(page, "curves.ipynb")
@@ -79,7 +86,7 @@ def expect_text(locator, text):
 
 
 def test_values_under_the_pointer(shown, artifacts):
-    "All panels are drawn; the pointer moves one cross through them, and the table tells what the run told."
+    "All panels are drawn; the pointer moves one cross through them, and the table shows the values."
     one = part(shown, 0)
     one.scroll_into_view_if_needed()
     canvases = one.locator("canvas.dcacn-canvas")
@@ -108,7 +115,10 @@ def test_keyboard_alone(shown):
     one = part(shown, 0)
     scores, reset = one.locator("canvas.dcacn-canvas").nth(0), one.get_by_role("button", name="Reset view")
     shown.evaluate(
-        "() => { window.executed = []; window.jupyterapp.commands.commandExecuted.connect((_, {id}) => window.executed.push(id)); }"
+        """() => {
+      window.executed = [];
+      window.jupyterapp.commands.commandExecuted.connect((_, {id}) => window.executed.push(id));
+    }"""
     )
     scores.focus()
     shown.keyboard.press("ArrowLeft")
@@ -211,7 +221,10 @@ def test_dark_narrow_chinese(shown, artifacts):
     browser.change_theme(shown, "Light")
     two.evaluate("node => { node.parentElement.style.width = '400px'; }")
     shown.wait_for_function(
-        "node => node.clientWidth > 300 && node.clientWidth <= 400 && Math.abs(node.width - node.clientWidth * devicePixelRatio) < 1",
+        """node => {
+      const sharp = Math.abs(node.width - node.clientWidth * devicePixelRatio) < 1;
+      return node.clientWidth > 300 && node.clientWidth <= 400 && sharp;
+    }""",
         arg=two.locator("canvas.dcacn-canvas").nth(0).element_handle(),
         timeout=WAIT,
     )
@@ -225,7 +238,7 @@ def test_dark_narrow_chinese(shown, artifacts):
 
 
 def test_what_lasts(shown, lab, artifacts):
-    "When the run ends, the widget goes on, and in the saved notebook a picture with its words stands in its place."
+    "When the run ends, the widget continues; in the saved notebook a picture with its words is in its place."
     before = shown.locator(".dcacn-last").count()
     browser.run_python(shown, "one(RunFinished('completed', 200, 20))")
     shown.locator(".dcacn-last").nth(before).wait_for(state="attached", timeout=WAIT)
@@ -252,7 +265,10 @@ def test_the_browser_keeps_few_rows(page):
         """async messages => {
       const {takeRows} = await import('/curves_data.js'), part = {columns: [], kept: 0};
       let most = 0;
-      for (const [content, values] of messages) { takeRows(part, 2, content, Float32Array.from(values)); most = Math.max(most, part.columns[0].length); }
+      for (const [content, values] of messages) {
+        takeRows(part, 2, content, Float32Array.from(values));
+        most = Math.max(most, part.columns[0].length);
+      }
       return [most, ...part.columns];
     }""",
         messages,

@@ -1,4 +1,4 @@
-"""The dashboard in a real JupyterLab and a real browser, with real runs: controls under Run All, a run in another process, what stays in a saved notebook."""
+"The dashboard in a real JupyterLab, with real runs: controls under Run All, a run in another process, what stays."
 
 import subprocess
 import sys
@@ -15,21 +15,21 @@ from dcacn_nb.runs.log import read_events
 pytestmark = [pytest.mark.browser, pytest.mark.alone, pytest.mark.slow]
 TABS = ("Curves", "Health", "Map", "Attention", "Crops", "Clusters")
 SETUP = """
-from dcacn_nb.method.config import preset
-from dcacn_nb.data.loading import load_images
-from dcacn_nb.fitting import fit
-from dcacn_nb.widgets import Dashboard
-digits = load_images("digits", limit=200)
-config = preset("default", digits, n_clusters=10, epochs={epochs}, width=4, log_every=1, eval_every=1, snapshot_every=1, seed=0)
-run = fit(digits, config, labels=digits.labels, run_dir={folder!r}, background=True, start=False)
+import dcacn_nb as dc
+
+digits = dc.load_images("digits", limit=200)
+every = dict(log_every=1, eval_every=1, snapshot_every=1)
+config = dc.preset("default", digits, n_clusters=10, epochs={epochs}, width=4, seed=0, **every)
+run = dc.fit(digits, config, labels=digits.labels, run_dir={folder!r}, background=True, start=False)
 """
-SHOW = "dashboard = Dashboard(run, method='pca')\ndashboard"
+SHOW = "dashboard = dc.Dashboard(run, method='pca')\ndashboard"
 # In the page: when was the button pressed, and when did the word of the status become another one?
 PRESS = """([name, wanted, key]) => new Promise((done, fail) => {
   const status = document.querySelector('.dcacn-dashboard-status');
   const button = [...document.querySelectorAll('.dcacn-row button')].find(b => b.textContent === name);
   let began = 0;
-  button.addEventListener('click', () => { began = performance.now(); }, {once: true, capture: true}); // a key makes a click, too
+  const start = () => { began = performance.now(); };
+  button.addEventListener('click', start, {once: true, capture: true}); // a key makes a click, too
   const look = new MutationObserver(() => {
     if (status.dataset.status !== wanted) return;
     look.disconnect();
@@ -48,7 +48,7 @@ def status(page):
 
 
 def button(page, name):
-    "A button of the dashboard: JupyterLab has some of its own."
+    "A button of the dashboard: JupyterLab has others."
     return page.locator("section.dcacn").first.get_by_role("button", name=name, exact=True)
 
 
@@ -62,13 +62,14 @@ def wait_for(page, wanted, seconds=90):
 
 
 def ask(page, code):
-    "What the kernel answers to an expression, as JSON. Only once no cell is under way: until then the question waits in line."
+    "What the kernel answers to an expression, as JSON, once no cell is under way: until then the question waits."
     return page.evaluate(
         """async code => {
       let reply;
       do { // right after an interrupt, the kernel throws away what is asked
         await new Promise(done => setTimeout(done, 200));
-        reply = await window.testPanel.sessionContext.session.kernel.requestExecute({code: '', user_expressions: {answer: code}, silent: true}).done;
+        const {kernel} = window.testPanel.sessionContext.session;
+        reply = await kernel.requestExecute({code: '', user_expressions: {answer: code}, silent: true}).done;
       } while (reply.content.status === 'aborted');
       return JSON.parse(reply.content.user_expressions.answer.data['text/plain'].slice(1, -1));
     }""",
@@ -77,7 +78,7 @@ def ask(page, code):
 
 
 def steps(folder):
-    "The steps that a run has told of so far, read from its folder."
+    "The steps that a run has reported so far, read from its folder."
     return [event for event in read_events(folder, arrays=False) if isinstance(event, StepDone)]
 
 
@@ -89,7 +90,7 @@ def canvas(page):
 
 
 def test_controls_under_run_all(lab, page, artifacts):
-    "Start, Pause, Resume and Stop act while a cell awaits the run; the picture changes meanwhile; the cells after it wait for the end."
+    "Start, Pause, Resume and Stop act while a cell awaits the run; the picture changes; the cells after it wait."
     browser.write_notebook(
         lab.root / "dashboard_controls.ipynb",
         SETUP.format(epochs=2000, folder="run_controls"),
@@ -105,7 +106,7 @@ def test_controls_under_run_all(lab, page, artifacts):
     page.keyboard.press("Enter")
     wait_for(page, "running")
     assert page.evaluate("() => document.activeElement.textContent") == "Pause", (
-        "Start is disabled now: the keyboard goes on at the next button"
+        "Start is disabled now: the focus moves to the next button"
     )
     page.locator(".dcacn-dashboard-panel:not([hidden]) canvas.dcacn-canvas").first.wait_for(timeout=30_000)
     page.wait_for_function("() => document.querySelector('.dcacn-dashboard-bar').value > 0", timeout=60_000)
@@ -176,7 +177,7 @@ def test_stop_by_click(lab, page):
 
 
 def test_every_tab_and_what_stays(lab, page, artifacts):
-    "All tabs show something in both themes, by keyboard; a figure is saved; saved, reopened without a kernel, and exported, the notebook keeps the pictures."
+    "All tabs show something in both themes, by keyboard; a figure is saved; reopened and exported, the pictures stay."
     browser.write_notebook(
         lab.root / "dashboard_tabs.ipynb",
         SETUP.format(epochs=2, folder="run_tabs"),
@@ -229,11 +230,11 @@ def test_every_tab_and_what_stays(lab, page, artifacts):
 
 
 def test_a_run_in_another_process(lab, page, artifacts):
-    "A run that `dcacn fit` makes is watched from its first event on, its buttons are grey; the page is closed and opened again, and nothing is missing."
+    "A run of `dcacn fit` is watched from its first event on, buttons off; in a page opened later nothing is missing."
     folder = lab.root / "elsewhere"
     browser.write_notebook(
         lab.root / "dashboard_attach.ipynb",
-        f"from dcacn_nb.widgets import Dashboard\ndashboard = Dashboard.attach({str(folder)!r}, method='pca')\ndashboard",
+        f"import dcacn_nb as dc\n\ndashboard = dc.Dashboard.attach({str(folder)!r}, method='pca')\ndashboard",
     )
     command = [
         str(Path(sys.executable).with_name("dcacn")),
@@ -261,7 +262,7 @@ def test_a_run_in_another_process(lab, page, artifacts):
         assert page.get_by_text("This run belongs to another process").count() == 1
         page.wait_for_function("() => document.querySelector('.dcacn-dashboard-bar').value > 0", timeout=90_000)
         before = page.locator(".dcacn-dashboard-bar").first.evaluate("bar => bar.value")
-        page.goto("about:blank")  # the reader closes the browser; the kernel and the run go on
+        page.goto("about:blank")  # the reader closes the browser; the kernel and the run continue
         lab.open(page, "dashboard_attach.ipynb")
         assert browser.run_all(page, 90)["errors"] == []
         wait_for(page, "running", 60)
@@ -269,8 +270,8 @@ def test_a_run_in_another_process(lab, page, artifacts):
             "old => document.querySelector('.dcacn-dashboard-bar').value > old", arg=before, timeout=90_000
         )
         page.screenshot(path=str(artifacts / "dashboard-attached.png"))
-        known, told = ask(page, "[e.step for e in dashboard.history.steps]"), [event.step for event in steps(folder)]
-        assert known and known == told[: len(known)]  # from the first event on
+        known, written = ask(page, "[e.step for e in dashboard.history.steps]"), [event.step for event in steps(folder)]
+        assert known and known == written[: len(known)]  # from the first event on
         process.send_signal(2)  # Ctrl-C, where the run lives
         process.wait(60)
         wait_for(page, "interrupted", 30)

@@ -1,4 +1,4 @@
-"ClusterHealth in a real JupyterLab: what it says and draws, pointer and keyboard, following, themes, languages, widths, and what stays."
+"ClusterHealth in a real JupyterLab: words and pictures, pointer and keyboard, themes, languages, widths, what stays."
 
 import json
 
@@ -12,7 +12,8 @@ from dcacn_nb.widgets.feed import ThinnedList
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 LONG = 60_000
-# Four clusters, 80 images. Up to epoch 2 all is well; at epoch 3 cluster 1 is empty; from epoch 4 on everything is in cluster 2. Snapshots at 0 and 3.
+# Four clusters, 80 images. Up to epoch 2 all is well; at epoch 3 cluster 1 is empty; from epoch 4 on everything is in
+# cluster 2. Snapshots at 0 and 3.
 EVENTS = """
 import json
 import numpy as np
@@ -46,8 +47,14 @@ for epoch in range(6):
         w(snapshot(epoch))
 w
 """
-PIXEL = "(node, [x, y]) => [...node.getContext('2d').getImageData(Math.round(x * devicePixelRatio), Math.round(y * devicePixelRatio), 1, 1).data]"
-PRINT = "node => { const d = node.getContext('2d').getImageData(0, 0, node.width, node.height).data; let s = 0; for (let i = 0; i < d.length; i++) s = (s * 31 + d[i]) >>> 0; return s; }"
+PIXEL = """(node, place) => {
+  const [x, y] = place.map(share => Math.round(share * devicePixelRatio));
+  return [...node.getContext('2d').getImageData(x, y, 1, 1).data];
+}"""
+PRINT = """node => {
+  const {data} = node.getContext('2d').getImageData(0, 0, node.width, node.height);
+  return data.reduce((sum, value) => (sum * 31 + value) >>> 0, 0);
+}"""
 
 
 class View:
@@ -83,7 +90,7 @@ class View:
         return box["width"], box["height"]
 
     def prints(self):
-        "A number for each picture, drawn anew."
+        "A number for each picture, drawn again."
         self.page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
         return [self.canvas(i).evaluate(PRINT) for i in range(4)]
 
@@ -105,12 +112,13 @@ def cell(view, epoch, cluster, n=6, k=4):
 
 
 def test_health_while_it_trains(lab, page, artifacts):
-    "Diagnosis, readings, similarity, keyboard, following and languages; then the end of the run and what stays in the notebook."
+    "Diagnosis, readings, similarity, keyboard, following, languages; then the end of the run and what stays."
     view = opened(lab, page, "health_live.ipynb", RUN)
     # the newest epoch: collapse, with the present settings; similarity of the snapshot before it
     view.says(
         view.list,
-        "✕ ProblemCollapse: cluster 2 holds 100% of the images. What to try: raise balance_weight (now 0, usually 1); lower lr (now 0.002).",
+        "✕ ProblemCollapse: cluster 2 holds 100% of the images. "
+        "What to try: raise balance_weight (now 0, usually 1); lower lr (now 0.002).",
     )
     assert view.list.locator("..").get_attribute("role") == "status" and view.list.locator("li").count() == 1
     view.says(view.panels.nth(3), "Similarity of clusters, snapshot of epoch 3")
@@ -119,10 +127,8 @@ def test_health_while_it_trains(lab, page, artifacts):
     )  # what the images of each kind get at epoch 3
     like = (p.T @ p) / np.sqrt(np.outer((p**2).sum(0), (p**2).sum(0)))
     pair = max(((i, j) for i in range(4) for j in range(i + 1, 4)), key=lambda ij: like[ij])
-    view.says(
-        view.reading(3),
-        f"The most similar: {' and '.join('cluster 2 (<b>twos</b>)' if k == 2 else f'cluster {k}' for k in pair)}, {like[pair]:.2f}.",
-    )
+    names = ["cluster 2 (<b>twos</b>)" if k == 2 else f"cluster {k}" for k in pair]
+    view.says(view.reading(3), f"The most similar: {' and '.join(names)}, {like[pair]:.2f}.")
     page.set_viewport_size({"width": 1280, "height": 1700})
     view.prints()
     view.root.screenshot(path=str(artifacts / "health-live.png"))
@@ -153,7 +159,7 @@ def test_health_while_it_trains(lab, page, artifacts):
         <= 4
     )
 
-    # a click chooses the epoch; the keys go on from there; new evaluations do not take it away
+    # a click chooses the epoch; the keys continue from there; new evaluations do not take it away
     view.canvas(1).click(position=dict(zip("xy", cell(view, 3, 0))))
     view.says(view.list, "! Warning1 of 4 clusters is empty")
     view.slider.focus()
@@ -196,7 +202,7 @@ def test_health_while_it_trains(lab, page, artifacts):
     assert view.slider.input_value() == "0" and view.root.get_attribute("lang") == "zh-Hans"
     view.root.screenshot(path=str(artifacts / "health-zh.png"))
 
-    # the end: a picture takes the place, the widget goes on in it, and a notebook opened again has the picture
+    # the end: a picture takes the place, the widget continues in it, and a notebook opened again has the picture
     browser.run_python(page, "w.lang = 'en'; w(RunFinished('completed', 80, 8))")
     page.locator(".dcacn-place .dcacn-health-panel").first.wait_for(timeout=LONG)
     view.says(view.list, "Collapse: cluster 2")
@@ -213,13 +219,14 @@ def test_health_while_it_trains(lab, page, artifacts):
 
 
 def test_health_looks_well(lab, page, artifacts):
-    "Light and dark, a narrow page, 200 clusters: all four pictures are drawn, nothing sticks out, no two numbers overlap; a long run is thinned."
+    "Light, dark, narrow, 200 clusters: four pictures, nothing sticks out, no numbers overlap; a long run is thinned."
     many = """
 rng = np.random.default_rng(0)
 w = ClusterHealth()
 w(RunStarted("dcacn", {"balance_weight": 1.0}, {}, 1000, 90, 10))
 for epoch in range(30):
-    logits = epoch / 3 * np.eye(200)[np.arange(1000) % 200] + 0.3 * rng.normal(size=(1000, 200)) - 20 * (np.arange(200) % 50 == 49) * (epoch > 20)
+    empty = 20 * (np.arange(200) % 50 == 49) * (epoch > 20)
+    logits = epoch / 3 * np.eye(200)[np.arange(1000) % 200] + 0.3 * rng.normal(size=(1000, 200)) - empty
     p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     w(Evaluated(epoch, 10 * epoch, assignment_health(p)))
 w(SnapshotTaken(29, 290, np.arange(1000), {"p": p.astype(np.float32)}))
@@ -250,9 +257,13 @@ w
     page.evaluate("""() => {
       window.drawn = new Map();
       const fill = CanvasRenderingContext2D.prototype.fillText, clear = CanvasRenderingContext2D.prototype.clearRect;
-      CanvasRenderingContext2D.prototype.clearRect = function(...a) { window.drawn.set(this.canvas, []); return clear.apply(this, a); };
+      CanvasRenderingContext2D.prototype.clearRect = function(...a) {
+        window.drawn.set(this.canvas, []);
+        return clear.apply(this, a);
+      };
       CanvasRenderingContext2D.prototype.fillText = function(text, x, y) {
-        const wide = this.measureText(text).width, left = this.textAlign === 'center' ? x - wide / 2 : this.textAlign === 'right' ? x - wide : x;
+        const wide = this.measureText(text).width;
+        const left = x - wide * ({center: 0.5, right: 1}[this.textAlign] ?? 0);
         window.drawn.get(this.canvas)?.push([text, left, y - 6, left + wide, y + 6]);
         return fill.call(this, text, x, y);
       };

@@ -1,4 +1,4 @@
-"The loss lab in a real JupyterLab: dragged by mouse, finger and keyboard, both pages, themes, Chinese, narrow, and what stays in the file."
+"The loss lab in a real JupyterLab: mouse, finger and keyboard, both pages, themes, Chinese, narrow, what stays."
 
 import json
 import math
@@ -15,7 +15,7 @@ torch.set_num_threads(1)
 from dcacn_nb.widgets import LossLab
 """
 WAIT = 30_000
-TELL = """async code => {
+EVALUATE = """async code => {
   const future = window.testPanel.sessionContext.session.kernel.requestExecute({code});
   let text = "";
   future.onIOPub = message => {
@@ -30,7 +30,9 @@ HIDDEN = "root => [...root.querySelectorAll('.dcacn-losslab-stage')].map(e => e.
 
 def ask(page, expression, name="w"):
     "What an expression about a lab gives in the kernel, through JSON; `w` is the lab."
-    return json.loads(page.evaluate(TELL, f"w_ = {name}; print(json.dumps({expression.replace('w.', 'w_.')}))").strip())
+    return json.loads(
+        page.evaluate(EVALUATE, f"w_ = {name}; print(json.dumps({expression.replace('w.', 'w_.')}))").strip()
+    )
 
 
 def becomes(page, expression, wanted, name="w"):
@@ -92,7 +94,7 @@ def labs(lab, page):
 
 
 def test_loss_lab(lab, page, artifacts, labs):
-    "One visit: drag points and images, by mouse, finger and keyboard; temperature, downhill, examples; dark, narrow, Chinese; close the kernel and open the file."
+    "One visit: drag points and images; temperature, downhill, examples; dark, narrow, Chinese; open the file again."
     english, chinese = labs
     look(page, artifacts, english, "points")
     mouse_on_the_circle(page, english)
@@ -270,7 +272,10 @@ def looks(page, root, artifacts):
     "Narrow and dark, both pages: nothing sticks out, and the ink is light."
     page.evaluate("() => { document.querySelectorAll('.dcacn-place')[0].style.width = '400px'; }")
     page.wait_for_function(
-        "() => [...document.querySelector('.dcacn-place').querySelectorAll('.dcacn-losslab-stage')].every(e => e.getBoundingClientRect().width <= 400)",
+        """() => {
+      const stages = [...document.querySelector('.dcacn-place').querySelectorAll('.dcacn-losslab-stage')];
+      return stages.every(stage => stage.getBoundingClientRect().width <= 400);
+    }""",
         timeout=WAIT,
     )
     for name, button in {"assignments": "Six images, three clusters", "points": "Six points on a circle"}.items():
@@ -296,7 +301,11 @@ def in_chinese(page, root, artifacts):
         root.get_by_role("button", name=button).click()
         page.wait_for_timeout(300)
         words = root.evaluate(
-            "root => [...root.querySelectorAll('button, caption, th, span, p')].filter(e => !e.children.length && /[a-z]{4}/.test(e.textContent.replace(/InfoNCE|softmax|logit|Shift/g, ''))).map(e => e.textContent)"
+            """root => {
+          const parts = [...root.querySelectorAll('button, caption, th, span, p')];
+          const leaves = parts.filter(part => !part.children.length), names = /InfoNCE|softmax|logit|Shift/g;
+          return leaves.map(part => part.textContent).filter(text => /[a-z]{4}/.test(text.replace(names, '')));
+        }"""
         )
         assert words == []
         look(page, artifacts, root, f"chinese-{'points' if button.startswith('圆') else 'assignments'}")
@@ -307,14 +316,17 @@ def in_chinese(page, root, artifacts):
 
 
 def what_stays(lab, page, root, artifacts):
-    "The picture is renewed by its button; the saved file opened without that kernel shows it with its words, and no dead widget."
+    "The picture is renewed by its button; the saved file opened without a kernel shows it with its words."
     root.get_by_role("button", name="Six points on a circle").click()
     root.get_by_role("button", name="Reset").click()
     becomes(page, "[w.state.page, w.state.angles[3]]", ["points", 80])
     browser.run_python(page, "w.show(temperature=0.25)")
     root.get_by_role("button", name="Keep this picture").click()
     page.wait_for_function(
-        "() => window.testPanel.content.widgets[1].model.outputs.toJSON().some(o => JSON.stringify(o.data).includes('temperature 0.25'))",
+        """() => {
+      const outputs = window.testPanel.content.widgets[1].model.outputs.toJSON();
+      return outputs.some(output => JSON.stringify(output.data).includes('temperature 0.25'));
+    }""",
         timeout=WAIT,
     )
     page.wait_for_function(

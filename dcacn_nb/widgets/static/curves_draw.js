@@ -47,7 +47,7 @@ function drawAxes(context, box, {colors, span, log}, heights, t) {
   return [x, y];
 }
 
-/** Every how many points a line has a mark: a power of two, so that marks keep their places while the run goes on. */
+/** Every how many points a line has a mark: a power of two, so that marks keep their places during the run. */
 function markEvery(points) {
   const wide = points.length > 1 ? (points[points.length - 1][0] - points[0][0]) / (points.length - 1) : 99;
   return 2 ** Math.max(0, Math.ceil(Math.log2(45 / Math.max(wide, 0.01))));
@@ -72,7 +72,7 @@ function drawLine(context, {line, l, r, xs, ys}, x, y, [a, b]) {
   context.setLineDash([]);
   const known = i => Number.isFinite(points[i]?.[1]);
   const every = markEvery(points);
-  const first = Math.floor((l * every) / 3) % every; // each line at places of its own
+  const first = Math.floor((l * every) / 3) % every; // each line at other places
   points.forEach(([px, py], i) => {
     const alone = !known(i - 1) && !known(i + 1);
     if (known(i) && (alone || (from + i) % every === first)) mark(context, line.shape, px, py, 3.5);

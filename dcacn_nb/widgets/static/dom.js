@@ -44,7 +44,7 @@ export class Cleanup {
 }
 
 /**
- * An id for an element. Each widget loads modules of its own, so a counter would give the same id twice in a page.
+ * An id for an element. Each widget loads its own modules, so a counter would give the same id twice in a page.
  * @param {string} name
  */
 export const uniqueId = name => `dcacn-${name}-${Math.random().toString(36).slice(2)}`;

@@ -139,7 +139,7 @@ export function render({model, root, t, stop}) {
   const map = stage(view, stop, {dragMode: () => chooser.drags.select.value, arrived});
   const parts = {marks: legend(view, map.redraw), state: status(view), images: gallery(view, map.point)};
   let later = 0;
-  const tell = () => {
+  const describe = () => {
     later = 0;
     parts.marks.update();
     chooser.update();
@@ -150,7 +150,7 @@ export function render({model, root, t, stop}) {
     view.show(frame, glide);
     map.tip.hidden = true; // it would stay where the point was
     map.redraw();
-    later ||= window.setTimeout(tell, 120); // words need not follow every frame of a film
+    later ||= window.setTimeout(describe, 120); // words need not follow every frame of a film
   };
   const player = filmPlayer(view, stop, show);
   stop.add(() => clearTimeout(later));
@@ -164,13 +164,13 @@ export function render({model, root, t, stop}) {
     view.motion.clear();
     view.styles = new Uint8Array(0);
     map.redraw();
-    tell();
+    describe();
   };
-  const controls = {map, player, chooser, parts, tell, settle};
+  const controls = {map, player, chooser, parts, describe, settle};
   listenToPython(model, stop, view, controls);
   root.append(...layout(view, controls), summary(model, stop));
   parts.images.update();
-  tell();
+  describe();
 }
 
 /** The elements of the view, from top to bottom. */
@@ -198,7 +198,7 @@ function layout({t}, {map, player, chooser, parts}) {
  * @param {Cleanup} stop
  * @param {MapView} view
  */
-function listenToPython(model, stop, view, {map, player, chooser, parts, tell, settle}) {
+function listenToPython(model, stop, view, {map, player, chooser, parts, describe, settle}) {
   const {film, motion} = view;
   const takeSelection = () => {
     const rows = model.get("selection").map(index => film.rowOf.get(index));
@@ -237,7 +237,7 @@ function listenToPython(model, stop, view, {map, player, chooser, parts, tell, s
     },
     state(content) {
       film.state = content;
-      if (motion.frame) tell();
+      if (motion.frame) describe();
       else parts.state.update();
     },
   });
@@ -250,7 +250,7 @@ function listenToPython(model, stop, view, {map, player, chooser, parts, tell, s
     view.lit.clear();
     view.dress();
     map.redraw();
-    tell();
+    describe();
   });
   on(model, stop, "change:selection", takeSelection);
 }

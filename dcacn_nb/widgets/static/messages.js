@@ -105,7 +105,7 @@ export function asker(model, stop, merge = together) {
 
 /**
  * What a person chose in a widget, kept while the page lives: a view that is built again (another language, the end of
- * the run) goes on with it.
+ * the run) continues with it.
  * @template T
  * @param {Map<string, T>} kept by key of the widget
  * @param {AnyModel} model

@@ -99,7 +99,7 @@ export function live(render) {
 
 /**
  * When a run ends, Python replaces the widget in the notebook by a picture, which lasts; before it is an empty place
- * that names this model. As long as the kernel lives, the widget goes on in that place, and the picture is hidden. A
+ * that names this model. As long as the kernel lives, the widget continues in that place, and the picture is hidden. A
  * notebook that was closed and opened again brings a new model for the same place, while the old one still watches the
  * page. So a model mounts only where the place is empty, and one that cannot send ends for good: each place holds one
  * widget, or none and its picture is seen.
@@ -131,7 +131,7 @@ function settle(render, model) {
       try {
         living.set(place, mount(render, model, place));
       } catch (error) {
-        console.warn("the widget cannot go on here; its picture stays", error);
+        console.warn("the widget cannot continue here; its picture stays", error);
         end();
       }
     }
