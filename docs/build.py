@@ -1,6 +1,7 @@
 """Build the documentation site from README, notebooks, docs/*.md and docstrings, without a network: `make docs`.
 
-Everything is written to _docs/: Markdown pages in _docs/pages, the site in _docs/site. A link that leads nowhere fails the build."""
+Everything is written to _docs/: Markdown pages in _docs/pages, the site in _docs/site.
+A link that leads nowhere fails the build."""
 
 import ast
 import json
@@ -10,6 +11,7 @@ import re
 import shutil
 from pathlib import Path
 
+import nbformat
 import yaml
 from latex2mathml.converter import convert
 from mkdocs.commands.build import build
@@ -24,7 +26,19 @@ FOLDERS = {  # folder of nbs -> title, and what it holds
     "method": ("Method", "The method, one notebook per part. The package is exported from these notebooks."),
     "baselines": ("Baselines", "The methods to compare with, one notebook each, and the parts that several share."),
 }
-FLOORS = ("fitting", "estimator", "core", "data", "method", "baselines", "runs", "report", "clusters", "compare", "widgets")
+FLOORS = (
+    "fitting",
+    "estimator",
+    "core",
+    "data",
+    "method",
+    "baselines",
+    "runs",
+    "report",
+    "clusters",
+    "compare",
+    "widgets",
+)
 PAGES_OF = {  # a file or folder of the project -> its page
     "README.md": "index.md",
     "CONTRIBUTING.md": "contributing.md",
@@ -99,9 +113,14 @@ def notebook_page(notebook: Path) -> str:
     "Turn a notebook with its stored outputs into a page; returns the page's path."
     source = notebook.relative_to(ROOT).as_posix()
     page = page_of(source)
-    exporter = MarkdownExporter(config=Config({"TagRemovePreprocessor": {"remove_cell_tags": ["hide"]}}))
+    removed = {"remove_cell_tags": ["hide"], "remove_input_tags": ["hide-input"], "enabled": True}
+    exporter = MarkdownExporter(config=Config({"TagRemovePreprocessor": removed}))
+    read = nbformat.read(notebook, 4)
+    for cell in read.cells:  # what is folded in JupyterLab shows its output alone here
+        if cell.metadata.get("jupyter", {}).get("source_hidden"):
+            cell.metadata["tags"] = [*cell.metadata.get("tags", ()), "hide-input"]
     folder = f"{notebook.stem}_files"
-    text, resources = exporter.from_filename(str(notebook), resources={"output_files_dir": folder})
+    text, resources = exporter.from_notebook_node(read, resources={"output_files_dir": folder})
     text = re.sub(r"^#\|.*\n", "", text, flags=re.MULTILINE)  # nbdev's marks
     for name, data in resources["outputs"].items():
         picture = PAGES / posixpath.dirname(page) / name
@@ -173,7 +192,10 @@ def module_text(path: Path) -> str:
 
 def api_pages() -> "list[dict]":
     "One page for each floor of the package; returns their part of the menu."
-    menu, lines = [], ["# Reference\n\nThe public names of `import dcacn_nb as dc` come first; then every floor of the package.\n"]
+    menu, lines = (
+        [],
+        ["# Reference\n\nThe public names of `import dcacn_nb as dc` come first; then every floor of the package.\n"],
+    )
     for floor in FLOORS:
         at = ROOT / "dcacn_nb" / floor
         files = sorted(at.rglob("*.py")) if at.is_dir() else [at.with_suffix(".py")]
@@ -193,7 +215,12 @@ def main() -> None:
         write(PAGES_OF[source], mathml(relink((ROOT / source).read_text(encoding="utf-8"), source)))
     shutil.copytree(ROOT / "nbs" / "images", PAGES / "images")
     nav = [{"Start": "index.md"}, *({FOLDERS[f][0]: notebook_pages(f)} for f in FOLDERS), {"Reference": api_pages()}]
-    nav += [{"Results": "results.md"}, {"Limits": "limits.md"}, {"Contributing": "contributing.md"}, {"Changelog": "changelog.md"}]
+    nav += [
+        {"Results": "results.md"},
+        {"Limits": "limits.md"},
+        {"Contributing": "contributing.md"},
+        {"Changelog": "changelog.md"},
+    ]
     settings = yaml.safe_load((ROOT / "docs" / "mkdocs.yml").read_text(encoding="utf-8"))
     made = ROOT / "_docs" / "mkdocs.yml"
     made.write_text(yaml.safe_dump(settings | {"nav": nav}, allow_unicode=True, sort_keys=False), encoding="utf-8")

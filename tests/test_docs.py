@@ -1,0 +1,58 @@
+"The documentation site: links lead somewhere, formulas need no script, parameters are read from the source."
+
+import importlib.util
+import shutil
+import subprocess
+import sys
+
+import pytest
+from project import ROOT, copy_project
+
+spec = importlib.util.spec_from_file_location("build_docs", ROOT / "docs" / "build.py")
+docs = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(docs)
+
+
+@pytest.mark.slow
+def test_the_site_builds_from_the_files_alone(tmp_path):
+    "Every page is there, nothing is loaded from another server, and a dead link fails the build."
+    folder = copy_project(tmp_path / "checkout")
+    build = [sys.executable, "docs/build.py"]
+    done = subprocess.run(build, cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    site = folder / "_docs" / "site"
+    notebooks = {p.relative_to(ROOT / "nbs").with_suffix(".html") for p in (ROOT / "nbs").glob("*/*.ipynb")}
+    assert {page for page in notebooks if not (site / page).exists()} == set()
+    assert "<math" in (site / "method" / "05_losses.html").read_text(encoding="utf-8")
+    assert 'src="http' not in (site / "index.html").read_text(encoding="utf-8")
+    page = folder / "docs" / "limits.md"
+    page.write_text(page.read_text(encoding="utf-8") + "\n[gone](results.md#no-such-place)\n", encoding="utf-8")
+    shutil.rmtree(folder / "_docs")
+    done = subprocess.run(build, cwd=folder, capture_output=True, text=True)
+    assert done.returncode != 0 and "no-such-place" in done.stdout + done.stderr
+
+
+def test_links_become_links_between_pages():
+    "A file with a page is linked there, one without is named, and a link in code is left alone."
+    linked = docs.relink("[a](../../docs/results.md#x) `[b](c.md)`", "nbs/course/01_quickstart.ipynb")
+    assert linked == "[a](../results.md#x) `[b](c.md)`"
+    assert docs.relink("[licence](LICENSE)", "README.md") == "licence (`LICENSE`)"
+    with pytest.raises(SystemExit, match="README.md: the link to gone.md leads nowhere"):
+        docs.relink("[gone](gone.md)", "README.md")
+
+
+def test_formulas_become_mathml():
+    "Between dollar signs, but not in code and not where a dollar is a dollar."
+    assert docs.mathml("$x^2$").startswith("<math") and "$" not in docs.mathml("$$a$$")
+    for text in ("`$x$`", "costs 5 $ or 6 $", "```\n$x$\n```"):
+        assert docs.mathml(text) == text
+
+
+def test_parameters_are_read_from_comments():
+    "Name, type, default and meaning of each parameter that has a comment."
+    source = 'def f(\n    a: int,  # rows, >= 1\n    b: "str | None" = None,  # a name\n):\n    "Doc."\n'
+    node = docs.ast.parse(source).body[0]
+    assert docs.arguments(node, source.splitlines()) == [
+        "| `a` | `int` |  | rows, >= 1 |",
+        "| `b` | `str \\| None` | `None` | a name |",
+    ]
