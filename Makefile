@@ -30,7 +30,7 @@ test: .venv/.setup-dev ## every notebook and test, with coverage
 quick: .venv/.setup-dev ## what most mistakes fail, in under a minute
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/lint-imports --no-cache | tail -n 4
+	$(BIN)/lint-imports --no-cache
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m "not slow and not browser and not alone"
 
@@ -60,7 +60,7 @@ fresh: ## fail if modules, notebooks or README are not what the notebooks make
 	test -z "$$(git ls-files --others --exclude-standard -- nbs dcacn_nb README.md README_files)"
 
 clean: ## remove what was built (.venv, data and runs stay)
-	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .coverage .coverage.* htmlcov artifacts _proc _docs .README.tmp
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .coverage .coverage.* htmlcov artifacts _proc _docs .README.tmp dcacn_nb/_modidx.py nbs/llms.txt
 	find dcacn_nb nbs tests -name __pycache__ -prune -exec rm -rf {} +
 	find nbs -name .ipynb_checkpoints -prune -exec rm -rf {} +
 

@@ -82,7 +82,7 @@ def __dir__():
 
 
 class _Moved:
-    "Says where a module of version 0.1.0's flat package is now."
+    "Says where a module of the earlier, flat package is now."
 
     @staticmethod
     def find_spec(fullname, path=None, target=None):

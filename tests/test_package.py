@@ -101,6 +101,12 @@ def test_every_floor_is_explained():
     assert {p.name for p in PACKAGE.iterdir() if (p / "__init__.py").exists() and f"`{p.name}/`" not in text} == set()
 
 
+def test_the_package_says_what_it_is():
+    "Its docstring starts with the description; plain `nbdev-export` would put a list of modules there (use `make export`)."
+    docstring = ast.get_docstring(ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8")))
+    assert docstring.startswith(settings()["description"].split(":")[0])
+
+
 def test_import_is_light():
     "`import dcacn_nb` brings the version, not PyTorch (five seconds)."
     code = "import dcacn_nb, sys, json; print(json.dumps([dcacn_nb.__version__, [m for m in ('torch', 'numpy', 'matplotlib') if m in sys.modules]]))"
