@@ -37,6 +37,8 @@ def execute(path):
 # Shorter parameters for the tests, so that a lesson takes seconds; the reader has the values in the notebook.
 SHORTER = {
     "course/01_quickstart": {"EPOCHS": 2},
+    "course/02_step_by_step": {"EPOCHS": 2},
+    "course/03_watch_it_learn": {"EPOCHS": 1, "LIMIT": 600},
     "course/06_your_own_photos": {"EPOCHS": 2},
 }
 FOR_QUICK = ("method/02_cbam", "method/06_metrics")  # what `make quick` runs
