@@ -60,8 +60,8 @@ def shortened(path, folder):
 
 
 def as_test(path):
-    """A notebook as a parameter. Before Python 3.12, coverage is measured by tracing, which slows notebooks that train or draw
-    by a third: there only those of the method count, and the coverage reported is less than it is."""
+    """A notebook as a parameter. Before Python 3.12, coverage is measured by tracing, which slows notebooks that train
+    or draw by a third: there only those of the method count, and the coverage reported is less than it is."""
     name = path.relative_to(ROOT / "nbs").with_suffix("").as_posix()
     counts = sys.version_info >= (3, 12) or name.startswith("method/")
     marks = [] if counts else [pytest.mark.no_cover]
