@@ -6,7 +6,6 @@ import tempfile
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 os.environ.setdefault("GOMP_SPINCOUNT", "30000")
 os.environ["MPLBACKEND"] = "Agg"
-os.environ["DCACN_QUICK"] = "1"  # epochs of the tutorials' long runs; at full length they are run by hand
 if "DCACN_CACHE" not in os.environ:
     _cache = tempfile.TemporaryDirectory(prefix="dcacn-cache-")  # removed when the process ends
     os.environ["DCACN_CACHE"] = _cache.name
