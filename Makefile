@@ -49,10 +49,13 @@ readme: .venv/.setup-dev ## README.md from nbs/index.ipynb
 docs: .venv/.setup-dev ## the documentation site, in _docs/site; needs no network, and fails at a dead link
 	NO_MKDOCS_2_WARNING=1 DISABLE_MKDOCS_2_WARNING=true $(BIN)/python docs/build.py
 
-js: ## check the widgets' JavaScript: linter and types (needs Node.js and npm)
-	npm install --no-audit --no-fund
-	npm run lint
-	npm run types
+js: node_modules/.installed ## check the widgets' JavaScript: linter and types (needs Node.js and npm)
+	npm run --silent lint
+	npm run --silent types
+
+node_modules/.installed: package.json
+	npm install --no-package-lock --no-audit --no-fund
+	@touch $@
 
 fresh: ## fail if modules, notebooks or README are not what the notebooks make
 	$(MAKE) export readme

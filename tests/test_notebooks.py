@@ -1,13 +1,13 @@
 "Every notebook runs from top to bottom, in this process, so that what it runs can count towards coverage."
 
 import os
-import shutil
 import signal
 import sys
 
 import matplotlib.pyplot as plt
 import nbformat
 import pytest
+from lessons import SHORTER, shortened
 from nbdev.config import get_config
 from nbdev.test import test_nb as run_notebook  # under another name: pytest collects what starts with `test_`
 from project import ROOT, notebooks
@@ -34,29 +34,7 @@ def execute(path):
     return passed
 
 
-# Shorter parameters for the tests, so that a lesson takes seconds; the reader has the values in the notebook.
-SHORTER = {
-    "course/01_quickstart": {"EPOCHS": 2},
-    "course/02_step_by_step": {"EPOCHS": 2},
-    "course/03_watch_it_learn": {"EPOCHS": 1, "LIMIT": 600},
-    "course/06_your_own_photos": {"EPOCHS": 2},
-}
 FOR_QUICK = ("method/02_cbam", "method/06_metrics")  # what `make quick` runs
-
-
-def shortened(path, folder):
-    "The notebook itself, or a copy in `folder` whose cell tagged `parameters` ends with shorter ones."
-    values = SHORTER.get(path.relative_to(ROOT / "nbs").with_suffix("").as_posix())
-    if values is None:
-        return path
-    notebook = nbformat.read(path, 4)
-    (cell,) = (c for c in notebook.cells if "parameters" in c.metadata.get("tags", ()))
-    unknown = [name for name in values if f"{name} =" not in cell.source]
-    assert not unknown, f"{path.name} has no parameter {unknown}"
-    cell.source += "\n" + "\n".join(f"{name} = {value!r}" for name, value in values.items())
-    nbformat.write(notebook, folder / path.name)
-    shutil.copy(ROOT / "pyproject.toml", folder)  # nbdev looks for its settings above a notebook
-    return folder / path.name
 
 
 def as_test(path):

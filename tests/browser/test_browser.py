@@ -1,11 +1,11 @@
 "The course as a student meets it: a real JupyterLab in a real browser, Run All Cells, no error anywhere."
 
 import json
-import shutil
 
 import browser
 import pytest
 from browser import HARMLESS
+from lessons import shortened
 from project import ROOT
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -41,7 +41,7 @@ def test_quickstart(lab, page, artifacts):
     "The first lesson runs from top to bottom, shows no error, and is saved with its results."
     folder = lab.root / "course"
     folder.mkdir(exist_ok=True)
-    shutil.copy(QUICKSTART, folder)
+    shortened(QUICKSTART, folder)
     lab.open(page, f"course/{QUICKSTART.name}", kernel="own")  # it works in its own folder
     page.screenshot(path=str(artifacts / "quickstart-before.png"))
     state = browser.run_all(page, 600)
