@@ -1,4 +1,4 @@
-"What is generated is what the notebooks generate: modules, cleaned notebooks, README. Tried in a copy; the tree stays untouched."
+"What is generated is what the notebooks generate: modules, cleaned notebooks, README. Tried in a copy."
 
 import os
 import subprocess
@@ -47,7 +47,7 @@ def fresh(tmp_path_factory):
 
 @pytest.mark.parametrize("pattern", ["*.py", "*.ipynb"])
 def test_fresh(fresh, pattern):
-    "Modules are what `make export` makes, no more and no fewer; notebooks are as nbdev-clean leaves them. (Else: make export)"
+    "Modules are what `make export` makes, no more and no fewer; notebooks are cleaned. (Else: make export)"
     folder, before = fresh
     after, before = texts(folder, pattern), before[pattern]
     assert sorted(after) == sorted(before), "a module without its notebook, or a notebook never exported"

@@ -1,4 +1,4 @@
-"settings.ini, setup.py, pyproject.toml and the package tell one story; importing is light; everything public is documented."
+"settings.ini, setup.py, pyproject.toml and the package agree; importing is light; what is public is documented."
 
 import ast
 import json
@@ -102,14 +102,16 @@ def test_every_floor_is_explained():
 
 
 def test_the_package_says_what_it_is():
-    "Its docstring starts with the description; plain `nbdev-export` would put a list of modules there (use `make export`)."
+    "Its docstring starts with the description. Plain `nbdev-export` puts a list of modules there: use `make export`."
     docstring = ast.get_docstring(ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8")))
     assert docstring.startswith(settings()["description"].split(":")[0])
 
 
 def test_import_is_light():
     "`import dcacn_nb` brings the version, not PyTorch (five seconds)."
-    code = "import dcacn_nb, sys, json; print(json.dumps([dcacn_nb.__version__, [m for m in ('torch', 'numpy', 'matplotlib') if m in sys.modules]]))"
+    code = """import dcacn_nb, json, sys
+heavy = [name for name in ("torch", "numpy", "matplotlib") if name in sys.modules]
+print(json.dumps([dcacn_nb.__version__, heavy]))"""
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     version, heavy = json.loads(done.stdout)
     assert version and heavy == []
@@ -135,7 +137,7 @@ def undocumented(source: str) -> "list[str]":
 
 
 def test_everything_public_is_documented():
-    "Modules, public functions, classes and methods have a docstring (`forward` is covered by its class, a setter by its property)."
+    "Modules, public functions, classes and methods have a docstring; `forward` and setters need none."
     assert undocumented(
         "def f(): pass\nclass A:\n    'x'\n    def g(self): pass\n    @g.setter\n    def g(self, x): pass"
     ) == ["f", "A.g"]
@@ -144,7 +146,7 @@ def test_everything_public_is_documented():
 
 
 def test_generated_modules_have_their_notebook():
-    "What is taught exports itself: each notebook of method and baselines has its module, and only these modules are generated."
+    "What is taught exports itself: method and baselines are generated, each module by its notebook, and nothing else."
     exports = {}
     for path in notebooks():
         for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
