@@ -23,7 +23,7 @@ def find_method(
     check_in("method", name, method_names())
     if name == "dcacn" and options:
         raise ValueError(
-            f"dcacn has no options of its own, got {', '.join(options)}; its knobs are the settings, fields of TrainConfig"
+            f"dcacn has no options, got {', '.join(options)}; its knobs are the settings, fields of TrainConfig"
         )
     return (
         Method() if name == "dcacn" else getattr(importlib.import_module(f"dcacn_nb.baselines.{name}"), name)(**options)
