@@ -21,7 +21,7 @@ def test_dcacn_is_the_method_without_arguments():
     [
         ("dcac", {}, "method must be one of .* got 'dcac'; did you mean 'dcacn'"),
         ("_parts", {}, "method must be one of"),  # what baselines share is not a method
-        ("dcacn", {"heads": 5}, "dcacn has no options of its own, got heads"),
+        ("dcacn", {"heads": 5}, "dcacn has no options, got heads"),
     ],
 )
 def test_a_wrong_name_or_option_is_refused(name, options, message):
