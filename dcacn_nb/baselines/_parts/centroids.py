@@ -6,7 +6,7 @@
 __all__ = ['squared_distances', 'student_t', 'target_distribution', 'kl_clustering', 'fit_centres', 'fit_mixture', 'CentreHead',
            'GaussianHead', 'Centred', 'is_due']
 
-# %% ../../../nbs/baselines/parts/02_centroids.ipynb #fe673f30
+# %% ../../../nbs/baselines/parts/02_centroids.ipynb #bc4d61a9
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -18,41 +18,40 @@ from torch import Tensor, nn
 from ...core.checks import check_float, check_int
 from ...method.model import Outputs
 
-# %% ../../../nbs/baselines/parts/02_centroids.ipynb #6f7f4a02
+# %% ../../../nbs/baselines/parts/02_centroids.ipynb #4445d49e
 def squared_distances(
     h: Tensor,  # (B,D) features
     centres: Tensor,  # (K,D)
 ) -> Tensor:  # (B,K)
-    "Squared Euclidean distances, taken of differences: no cancellation, and never negative."
+    "Squared Euclidean distances, computed from differences: no cancellation, never negative."
     if h.ndim != 2 or centres.ndim != 2 or h.shape[1] != centres.shape[1]:
         raise ValueError(
             f"h must be (B,D) and centres (K,D) with the same D, got {tuple(h.shape)} and {tuple(centres.shape)}"
         )
     return torch.cdist(h, centres, compute_mode="donot_use_mm_for_euclid_dist").square()
 
-
+# %% ../../../nbs/baselines/parts/02_centroids.ipynb #58295dc8
 def student_t(
     h: Tensor,  # (B,D) features
     centres: Tensor,  # (K,D)
     alpha: float = 1.0,  # degrees of freedom, > 0
 ) -> Tensor:  # (B,K), rows sum to 1
-    "Soft assignment by a Student-t kernel around each centre (Xie et al. 2016, Eq. 1)."
+    "Soft assignment by a Student-t kernel around each centroid (Xie et al. 2016, Eq. 1)."
     check_float("alpha", alpha, low=0, open_low=True)
     return (-(alpha + 1) / 2 * torch.log1p(squared_distances(h, centres) / alpha)).softmax(1)
 
-
+# %% ../../../nbs/baselines/parts/02_centroids.ipynb #210c3792
 def target_distribution(
     q: Tensor,  # (N,K) soft assignments of all images, rows sum to 1
 ) -> Tensor:  # (N,K), rows sum to 1; a constant for the gradient
     "Sharpened assignments in which every cluster counts alike (Xie et al. 2016, Eq. 3)."
     if q.ndim != 2 or not len(q):
         raise ValueError(f"q must have shape (N,K) with N >= 1, got {tuple(q.shape)}")
-    weight = q.detach().square() / q.detach().sum(0).clamp_min(
-        torch.finfo(q.dtype).tiny
-    )  # an empty cluster is no division by zero
+    sizes = q.detach().sum(0).clamp_min(torch.finfo(q.dtype).tiny)  # an empty cluster must not divide by zero
+    weight = q.detach().square() / sizes
     return weight / weight.sum(1, keepdim=True)
 
-
+# %% ../../../nbs/baselines/parts/02_centroids.ipynb #b5aee096
 def kl_clustering(
     p: Tensor,  # (B,K) targets, rows sum to 1
     q: Tensor,  # (B,K) soft assignments, rows sum to 1
@@ -62,35 +61,34 @@ def kl_clustering(
         raise ValueError(f"p and q must have the same shape (B,K), got {tuple(p.shape)} and {tuple(q.shape)}")
     return (torch.xlogy(p, p) - p * q.clamp_min(torch.finfo(q.dtype).tiny).log()).sum(1).mean()
 
-# %% ../../../nbs/baselines/parts/02_centroids.ipynb #4d76c06b
+# %% ../../../nbs/baselines/parts/02_centroids.ipynb #a5f5d41e
 _SEEDS = 2**32  # NumPy's older generators, which scikit-learn uses, take no larger seeds
 
 
 def _features(h: Tensor, n_clusters: int) -> np.ndarray:
-    "Features as an array, once they are found fit to be clustered."
+    "Features as an array, after a check that they can be clustered."
     if not isinstance(h, Tensor) or h.ndim != 2:
-        raise ValueError(
-            f"h must be a tensor (N,D), got {tuple(h.shape) if isinstance(h, Tensor) else type(h).__name__}"
-        )
+        found = tuple(h.shape) if isinstance(h, Tensor) else type(h).__name__
+        raise ValueError(f"h must be a tensor (N,D), got {found}")
     if check_int("n_clusters", n_clusters, low=1) > len(h):
         raise ValueError(f"n_clusters must be <= the number of features, {len(h)}, got {n_clusters}")
     if not h.isfinite().all():
         raise ValueError("h must hold finite numbers only, got nan or infinity; has the training diverged?")
     return h.detach().cpu().numpy()
 
-
+# %% ../../../nbs/baselines/parts/02_centroids.ipynb #4ea4888b
 def fit_centres(
     h: Tensor,  # (N,D) features
     n_clusters: int,  # K >= 1
     seed: int,  # >= 0
     restarts: int = 20,  # starts, of which the best is kept (20: Xie et al. 2016)
 ) -> Tensor:  # (K,D), on the CPU, in the precision of h
-    "Centres by K-Means (scikit-learn's, k-means++ starts), a function of features and seed."
+    "Centroids by K-Means (scikit-learn's, k-means++ starts), a function of features and seed."
     knobs = dict(n_init=check_int("restarts", restarts, low=1), random_state=check_int("seed", seed, low=0) % _SEEDS)
     with threadpool_limits(1):
         return torch.from_numpy(KMeans(n_clusters, **knobs).fit(_features(h, n_clusters)).cluster_centers_)
 
-
+# %% ../../../nbs/baselines/parts/02_centroids.ipynb #696591bc
 def fit_mixture(
     h: Tensor,  # (N,D) features
     n_clusters: int,  # K >= 1
@@ -102,25 +100,22 @@ def fit_mixture(
     with threadpool_limits(1):
         return GaussianMixture(n_clusters, **knobs).fit(_features(h, n_clusters).astype(np.float64))
 
-# %% ../../../nbs/baselines/parts/02_centroids.ipynb #0257686f
+# %% ../../../nbs/baselines/parts/02_centroids.ipynb #3bfe6fcf
 class CentreHead(nn.Module):
-    "Assignments by the distance to centres: by Student's t, or hard as in K-Means."
+    "Assignments by the distance to centroids: by Student's t, or hard as in K-Means."
 
     def __init__(
         self,
         n_clusters: int,  # K >= 2
         dim: int,  # D >= 1, length of the features
-        alpha: "float | None" = 1.0,  # degrees of freedom, > 0; None: hard, the nearest centre gets 1
-        trainable: bool = True,  # whether the centres have a gradient
+        alpha: "float | None" = 1.0,  # degrees of freedom, > 0; None: hard, the nearest centroid gets 1
+        trainable: bool = True,  # whether the centroids have a gradient
     ):
         super().__init__()
-        self.n_clusters, self.alpha = (
-            check_int("n_clusters", n_clusters, low=2),
-            alpha if alpha is None else check_float("alpha", alpha, low=0, open_low=True),
-        )
-        self.centres = nn.Parameter(
-            torch.zeros(n_clusters, check_int("dim", dim, low=1)), requires_grad=trainable
-        )  # all alike until they are fitted
+        self.n_clusters = check_int("n_clusters", n_clusters, low=2)
+        self.alpha = alpha if alpha is None else check_float("alpha", alpha, low=0, open_low=True)
+        zeros = torch.zeros(n_clusters, check_int("dim", dim, low=1))  # all alike until they are fitted
+        self.centres = nn.Parameter(zeros, requires_grad=trainable)
 
     @torch.no_grad()
     def fit(
@@ -129,7 +124,7 @@ class CentreHead(nn.Module):
         seed: int,  # >= 0
         restarts: int = 20,  # starts, of which the best is kept
     ) -> None:
-        "Put the centres where K-Means finds them."
+        "Put the centroids where K-Means finds them."
         self.centres.copy_(fit_centres(h, self.n_clusters, seed, restarts))
 
     def forward(self, h: Tensor) -> Tensor:  # (B,D) -> (B,K)
@@ -138,7 +133,7 @@ class CentreHead(nn.Module):
             return F.one_hot(squared_distances(h, self.centres).argmin(1), self.n_clusters).to(h.dtype)
         return student_t(h, self.centres, self.alpha)
 
-
+# %% ../../../nbs/baselines/parts/02_centroids.ipynb #31a45523
 class GaussianHead(nn.Module):
     "The posterior of a mixture of Gaussians with full covariances."
 
@@ -160,14 +155,11 @@ class GaussianHead(nn.Module):
         seed: int,  # >= 0
         restarts: int = 5,  # starts, of which the best is kept
     ) -> None:
-        "Take over a mixture fitted to the features."
+        "Fit a mixture to the features and take its numbers."
         mixture = fit_mixture(h, self.n_clusters, seed, restarts)
-        for buffer, value in (
-            (self.weights, mixture.weights_),
-            (self.means, mixture.means_),
-            (self.whitening, mixture.precisions_cholesky_),
-        ):
-            buffer.copy_(torch.from_numpy(value))
+        self.weights.copy_(torch.from_numpy(mixture.weights_))
+        self.means.copy_(torch.from_numpy(mixture.means_))
+        self.whitening.copy_(torch.from_numpy(mixture.precisions_cholesky_))
 
     def forward(self, h: Tensor) -> Tensor:  # (B,D) -> (B,K)
         "Assignments, rows sum to 1: the log of the density, up to what all components share, through a softmax."
@@ -175,7 +167,7 @@ class GaussianHead(nn.Module):
         heights = self.weights.log() + self.whitening.diagonal(dim1=1, dim2=2).log().sum(1)
         return (heights - white.square().sum(2) / 2).softmax(1)
 
-
+# %% ../../../nbs/baselines/parts/02_centroids.ipynb #ba2b5c3a
 class Centred(nn.Module):
     "An encoder and a head on its features, with the answers of a cluster network: h, h at unit length, p."
 
@@ -194,11 +186,11 @@ class Centred(nn.Module):
         with torch.autocast(h.device.type, enabled=False):  # distances in bfloat16 would be too coarse
             return Outputs(h, F.normalize(h, dim=1), self.head(h))
 
-# %% ../../../nbs/baselines/parts/02_centroids.ipynb #7217d558
+# %% ../../../nbs/baselines/parts/02_centroids.ipynb #9d26f7b4
 def is_due(
     epoch: int,  # epochs done, 0 at the start
     epochs: int,  # epochs in all
-    *every: int,  # epochs between two looks of a kind; 0: none of this kind
+    *every: int,  # epochs between two evaluations, or snapshots; 0: none
 ) -> bool:
-    "Whether somebody looks at the network now: at the start, at the end, and every so many epochs."
+    "Whether the network is evaluated or drawn now: at the start, at the end, and every so many epochs."
     return epoch in (0, epochs) or any(n and epoch % n == 0 for n in every)
