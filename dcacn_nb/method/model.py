@@ -51,19 +51,17 @@ class ClusterNet(nn.Module):
         super().__init__()
         features = getattr(backbone, "num_features", None)
         if not isinstance(features, int):
-            text = "backbone must have a whole number num_features, the length of its output"
-            raise TypeError(f"{text}, got {type(backbone).__name__} without one")
+            raise TypeError(
+                f"backbone must have a whole number num_features, got {type(backbone).__name__} without one"
+            )
         self.n_clusters = check_int("n_clusters", n_clusters, low=2)
         self.projection_dim = check_int("projection_dim", projection_dim, low=1)
         self.backbone = backbone
         self.instance_head = head(features, projection_dim)
         self.cluster_head = head(features, n_clusters)
 
-    def encode(
-        self,
-        images: Tensor,  # (B,C,H,W) float
-    ) -> Outputs:  # h (B,D), z (B,P), p (B,K)
-        "Features, unit projections and soft assignments of one batch; z and p in float32 also under autocast."
+    def encode(self, images: Tensor) -> Outputs:
+        "(B,C,H,W) float -> h (B,D), unit z (B,P), p (B,K); z and p in float32 also under autocast."
         h = self.backbone(images)
         return Outputs(h, F.normalize(_full(self.instance_head(h)), dim=1), _full(self.cluster_head(h)).softmax(1))
 
