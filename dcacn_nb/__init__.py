@@ -35,7 +35,10 @@ _PUBLIC = {
     "Dashboard": "widgets",
     "LossLab": "widgets",
 }
-_FLOORS = ("baselines", "clusters", "compare", "core", "data", "estimator", "method", "report", "runs", "widgets")
+_FLOORS = (
+    *("baselines", "cli", "clusters", "compare", "core", "data"),
+    *("estimator", "fitting", "method", "report", "runs", "widgets"),
+)
 _MOVED = {
     "autoencoder": "baselines._parts.autoencoder",
     "backbone": "method.backbone",
@@ -88,7 +91,8 @@ class _Moved:
     def find_spec(fullname, path=None, target=None):
         parent, _, name = fullname.rpartition(".")
         if parent == __name__ and name in _MOVED:
-            raise ModuleNotFoundError(f"{fullname} has moved: import from dcacn_nb.{_MOVED[name]}", name=fullname)
+            # not a ModuleNotFoundError, which `from dcacn_nb import config` would swallow
+            raise ImportError(f"{fullname} has moved: import from dcacn_nb.{_MOVED[name]}", name=fullname)
 
 
 sys.meta_path.append(_Moved)

@@ -23,7 +23,7 @@ from dcacn_nb.method.step import Method, TrainState, encode
 from dcacn_nb.method.train import check_run, train
 from dcacn_nb.report.page import write_report
 from dcacn_nb.runs.driver import Run
-from dcacn_nb.runs.folder import RunFolder, describe_run, load_run
+from dcacn_nb.runs.folder import RunFolder, describe_run, load_run, trained_shape
 from dcacn_nb.runs.graphs import RecordedStepper
 from dcacn_nb.runs.progress import ProgressBar
 
@@ -136,13 +136,18 @@ def predict(
     **options,  # on_error, progress, ... for load_images
 ) -> np.ndarray:  # (N,K) probability of each cluster; argmax(1) gives the cluster
     "The clusters of new images by a trained network; they are fitted to the size of the images it was trained on."
-    model, config = _trained(run) if isinstance(run, Run) else load_run(run)
-    images = load_like(source, (config.channels, config.image_size, config.image_size), **options)
+    if isinstance(run, Run):
+        (model, config), shape = _trained(run), tuple(run.images.shape[1:])
+    else:
+        model, config = load_run(run)
+        shape = trained_shape(run, config)
+    images = load_like(source, shape, **options)
     return encode(model, images.images, config).numpy()
 
 
 def _trained(run: Run):
     "Network and settings of a run. Evaluating a network switches its mode, which must not happen during training."
-    if run.status == "running":
-        raise RuntimeError("the run is still training; wait for its end, or pause() it first")
+    if run.status in ("ready", "running"):
+        problem = "has not been started; start() it" if run.status == "ready" else "is still training; pause() it"
+        raise RuntimeError(f"the run {problem}, or wait for its end")
     return copy.deepcopy(run.model) if run.status == "paused" else run.model, run.config

@@ -181,7 +181,7 @@ def test_predict_leaves_a_run_in_progress_alone(digits):
     endless = QUICK | {"epochs": 100_000, "eval_every": 100_000}
     run = fit(digits, n_clusters=10, background=True, **endless)
     until(lambda: run.state.step >= 2)
-    with pytest.raises(RuntimeError, match=r"still training; wait for its end, or pause\(\) it first"):
+    with pytest.raises(RuntimeError, match=r"the run is still training; pause\(\) it, or wait for its end"):
         predict(run, digits)
     run.pause()
     until(lambda: run.status == "paused")
@@ -190,3 +190,21 @@ def test_predict_leaves_a_run_in_progress_alone(digits):
     run.stop()
     run.wait(60)
     assert predict(run, digits).shape == (80, 10)
+
+
+def test_predict_keeps_the_shape_of_images_that_are_not_square(tmp_path):
+    "What a run gave its own images, predict gives them again: from the run, and from its folder."
+    images = dc.load_images(np.random.default_rng(0).integers(0, 256, (24, 16, 28), dtype=np.uint8))
+    settings = dict(epochs=1, width=2, n_local=0, batch_size=12, projection_dim=4, snapshot_every=0, device="cpu")
+    run = dc.fit(images, n_clusters=3, run_dir=tmp_path / "run", report=False, **settings)
+    assert tuple(run.images.shape[1:]) == (1, 16, 28)
+    for source in (run, run.folder):
+        np.testing.assert_array_equal(dc.predict(source, images), run.probabilities.numpy())
+
+
+def test_a_run_that_has_not_been_started_predicts_nothing(tmp_path):
+    "An untrained network is not asked."
+    images = dc.load_images("digits", limit=40)
+    run = dc.fit(images, n_clusters=10, epochs=1, batch_size=20, width=2, start=False)
+    with pytest.raises(RuntimeError, match=r"has not been started; start\(\) it"):
+        dc.predict(run, images)

@@ -8,7 +8,7 @@ import typer
 
 from dcacn_nb.cli import options as o
 from dcacn_nb.cli.output import BadInput, answer, checking, guarded, say
-from dcacn_nb.cli.reading import network_of, open_source, remembered, trained_shape
+from dcacn_nb.cli.reading import network_of, open_source, remembered
 from dcacn_nb.cli.results import in_words, report_files, sizes_in_words, write_clusters
 
 
@@ -25,6 +25,7 @@ def evaluate(
     model, config = network_of(run_dir, which.value)
     from dcacn_nb.method.metrics import assignment_health, evaluate_clustering
     from dcacn_nb.method.step import encode
+    from dcacn_nb.runs.folder import trained_shape
 
     reading: dict = {"extra": False, "channels": config.channels}
     reading |= {"root": str(root)} if root else {}
@@ -60,6 +61,7 @@ def predict(
     model, config = network_of(run_dir, which.value)
     from dcacn_nb.data.loading import load_like
     from dcacn_nb.method.step import encode
+    from dcacn_nb.runs.folder import trained_shape
 
     with checking():
         shape, progress = trained_shape(run_dir, config), sys.stderr.isatty()

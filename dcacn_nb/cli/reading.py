@@ -92,16 +92,6 @@ def _from_protocol(run_dir: Path, about: dict) -> dict:
     }
 
 
-def trained_shape(
-    run_dir: Path,  # a run folder
-    config,  # its settings
-) -> "tuple[int, int, int]":  # (C,H,W)
-    "The shape of the images that a run was trained on."
-    protocol = run_settings(run_dir)["protocol"] if (run_dir / "config.json").exists() else {}
-    height, width = protocol.get("image_size", [config.image_size] * 2)
-    return config.channels, height, width
-
-
 def network_of(
     run_dir: Path,  # a run folder
     which: str,  # "last" or "best"

@@ -39,16 +39,19 @@ def check_sort_into(
     "The place for sorted copies, which must be new, and neither among the images nor the run's own folder."
     if sort_into is None:
         return {}
-    place = sort_into.expanduser().resolve()
-    if place.exists():
-        raise BadInput(f"--sort-into {sort_into} exists already; give a new folder")
-    if place == run_dir.resolve() or Path(source).expanduser().resolve() in place.parents:
-        raise BadInput(
-            f"--sort-into {sort_into} is among the images or is the run's own folder; give a folder elsewhere"
-        )
-    existing = next(parent for parent in place.parents if parent.exists())
-    if not (existing.is_dir() and os.access(existing, os.W_OK)):
-        raise BadInput(f"--sort-into {sort_into} cannot be created: {existing} is not a folder that can be written to")
+    with checking():
+        place = sort_into.expanduser().resolve()
+        if place.exists():
+            raise BadInput(f"--sort-into {sort_into} exists already; give a new folder")
+        if place == run_dir.resolve() or Path(source).expanduser().resolve() in place.parents:
+            raise BadInput(
+                f"--sort-into {sort_into} is among the images or is the run's own folder; give a folder elsewhere"
+            )
+        existing = next(parent for parent in place.parents if parent.exists())
+        if not (existing.is_dir() and os.access(existing, os.W_OK)):
+            raise BadInput(
+                f"--sort-into {sort_into} cannot be created: {existing} is not a folder that can be written to"
+            )
     return {"sort_into": str(place)}
 
 

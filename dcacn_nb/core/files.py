@@ -1,12 +1,13 @@
 """Files that are whole or absent, and locks that end with their process."""
 
 import errno
+import inspect
 import logging
 import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from filelock import FileLock, Timeout
 
@@ -17,6 +18,12 @@ _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}  # wha
 
 class Busy(RuntimeError):
     "Another process, or another part of this one, holds the lock."
+
+
+# Newer releases would put a marker file where the system has no locks: it would outlive a killed process.
+_HARD: "dict[str, Any]" = (
+    {"fallback_to_soft": False} if "fallback_to_soft" in inspect.signature(FileLock.__init__).parameters else {}
+)
 
 
 class HeldLock(FileLock):
@@ -68,7 +75,7 @@ def lock(
         raise OSError(errno.ELOOP, "a lock file must not be a symbolic link; remove it", str(path))
     if not path.parent.is_dir():  # filelock would make it
         raise FileNotFoundError(errno.ENOENT, "the folder of the lock file does not exist", str(path))
-    held = HeldLock(path, timeout=0, thread_local=False)  # any thread of the process may release it
+    held = HeldLock(path, timeout=0, thread_local=False, **_HARD)  # any thread of the process may release it
     try:
         held.acquire()
     except Timeout:

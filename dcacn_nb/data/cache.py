@@ -100,7 +100,7 @@ def new_array(
 def _sweep(folder: Path) -> None:
     "Remove the work folders of killed processes."
     for work in folder.glob(".part-*"):
-        with suppress(FileNotFoundError):  # another process has swept it
+        with suppress(OSError):  # swept by another process, or another user's: housekeeping must not stop a load
             if _is_abandoned(work, time.time() - work.stat().st_mtime):
                 shutil.rmtree(work, ignore_errors=True)
 

@@ -181,6 +181,18 @@ def read_about(
         raise ValueError(text) from None
 
 
+def trained_shape(
+    folder: "str | Path",  # a run folder, or one checkpoint file in it
+    config: TrainConfig,  # the run's settings
+) -> "tuple[int, int, int]":  # (C,H,W); a square where the folder does not say
+    "The shape of the images that a run was trained on."
+    folder = Path(folder)
+    folder = folder.parent.parent if folder.is_file() else folder
+    protocol = read_about(folder)["protocol"] if (folder / "config.json").exists() else {}
+    height, width = protocol.get("image_size", [config.image_size] * 2)
+    return config.channels, height, width
+
+
 def load_run(
     folder: "str | Path",  # a run folder, or one checkpoint file
     which: str = "last",  # "last", or "best" by the label-free score

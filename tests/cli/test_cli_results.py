@@ -12,9 +12,10 @@ import torch
 from command import folder_of_images
 
 from dcacn_nb.cli.output import BadInput
-from dcacn_nb.cli.reading import network_of, open_source, remembered, trained_shape, whole_path
+from dcacn_nb.cli.reading import network_of, open_source, remembered, whole_path
 from dcacn_nb.cli.results import leave_clusters, write_clusters
 from dcacn_nb.cli.running import configure, new_run_dir, run_training
+from dcacn_nb.runs.folder import trained_shape
 
 TINY = {"epochs": 2, "batch_size": 8, "width": 2, "n_local": 0, "snapshot_every": 0, "device": "cpu"}
 

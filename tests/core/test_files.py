@@ -1,6 +1,7 @@
 "Files that are whole or absent; locks that are held once, and that a kill sets free."
 
 import errno
+import os
 import signal
 import subprocess
 import sys
@@ -120,3 +121,17 @@ def test_an_interrupted_write_leaves_nothing_behind(tmp_path):
 def test_a_written_file_has_ordinary_permissions(tmp_path):
     (tmp_path / "ordinary").write_bytes(b"")
     assert atomic_write(tmp_path / "x", b"").stat().st_mode == (tmp_path / "ordinary").stat().st_mode
+
+
+@pytest.mark.skipif(os.name == "nt", reason="flock is a call of POSIX systems")
+def test_no_marker_file_takes_the_place_of_a_lock(tmp_path, monkeypatch, caplog):
+    "Where flock is missing, a warning is logged; a marker with a process number would outlive a kill."
+    import fcntl
+
+    def missing(*_):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", missing)
+    held = files.lock(tmp_path / ".lock")
+    assert not held.is_locked and "cannot be locked" in caplog.text
+    assert not (tmp_path / ".lock").exists() or (tmp_path / ".lock").read_bytes() == b""

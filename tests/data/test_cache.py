@@ -1,5 +1,6 @@
 "The cache of decoded folders: found again, never half written, swept, and never in the way."
 
+import errno
 import os
 import subprocess
 import sys
@@ -154,3 +155,17 @@ def test_unusable_cache_folder_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setattr(cache.shutil, "disk_usage", lambda path: type("U", (), {"free": 10}))
     with pytest.raises(OSError, match="GB free.*DCACN_CACHE"):
         load(root)
+
+
+def test_the_work_folder_of_another_user_does_not_stop_a_load(tmp_path, monkeypatch):
+    "A folder that may not be entered is left alone."
+    work = tmp_path / ".part-theirs"
+    work.mkdir()
+    os.utime(work, (0, 0))
+
+    def refuse(path):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(cache, "lock", refuse)
+    cache._sweep(tmp_path)
+    assert work.is_dir()
