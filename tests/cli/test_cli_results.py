@@ -60,8 +60,9 @@ def test_sorted_copies(trained):
         assert cluster == f"cluster_{t.run.assignments[original]}"
 
 
-def test_empty_clusters_are_named(trained, capsys):
+def test_empty_clusters_are_named(trained, capsys, monkeypatch):
     "A cluster without images gets no folder."
+    monkeypatch.setattr("dcacn_nb.cli.output.call.json", False)  # an earlier command of this process may have set it
     p = torch.tensor([[0.9, 0.1]]).repeat(16, 1)
     collapsed = SimpleNamespace(probabilities=p, assignments=np.zeros(16, int), config=trained.config)
     leave_clusters(collapsed, trained.images, trained.run_dir, trained.root / "one")
