@@ -7,7 +7,7 @@ from cycler import cycler
 from matplotlib.figure import Figure
 
 from dcacn_nb.report.palette import COLORS
-from dcacn_nb.report.picture import compact_png
+from dcacn_nb.report.picture import Picture, compact_png
 
 STYLE = {
     "figure.figsize": (8, 3),  # inches: 800 pixels wide
@@ -35,7 +35,9 @@ def lesson_style() -> None:
         import matplotlib.pyplot as plt
 
         plt.switch_backend(matplotlib.get_backend())  # a notebook's backend, loaded later, would take its format back
-        shell.display_formatter.formatters["image/png"].for_type(Figure, _small_png)
+        png = shell.display_formatter.formatters["image/png"]
+        png.for_type(Figure, _small_png)
+        png.for_type(Picture, Picture._repr_png_)  # laid out once, and the same in every session
 
 
 def _small_png(figure: Figure) -> bytes:
