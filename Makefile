@@ -26,13 +26,14 @@ test: .venv/.setup-dev ## every notebook and test, with coverage
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "browser and not alone" -n 2 --durations=5
 	$(BIN)/python -m pytest -m alone --durations=5
 
+QUICK := $(addprefix tests/,core clusters data baselines/test_registry.py test_layers.py test_package.py test_docs.py test_notebooks.py)
 # For the inner loop: style, floors, types, fast tests, two notebooks; under a minute on two cores.
 quick: .venv/.setup-dev ## what most mistakes fail, in under a minute
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/mypy
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m "not slow and not browser and not alone"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m "not slow and not browser and not alone" $(QUICK)
 
 export: .venv/.setup-dev ## notebooks to modules, and notebooks without noise
 	$(BIN)/python tools/export.py
