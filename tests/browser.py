@@ -45,6 +45,16 @@ STATE = """() => {
   };
 }"""
 
+PRINTED = """async code => {
+  const future = window.testPanel.sessionContext.session.kernel.requestExecute({code});
+  let text = "";
+  future.onIOPub = message => {
+    if (message.header.msg_type === "stream") text += message.content.text;
+    if (message.header.msg_type === "error") text += message.content.evalue;
+  };
+  await future.done;
+  return text;
+}"""
 HARMLESS = {
     # Exact console texts that say nothing about our notebooks, each with its reason.
 }
@@ -271,6 +281,16 @@ def run_python(page, code: str) -> None:
         code,
     )
     assert done == "ok", code
+
+
+def printed(page, code: str) -> str:
+    "What a line of Python prints in the kernel of the open notebook, beside its cells; or the message of its error."
+    return page.evaluate(PRINTED, code).strip()
+
+
+def appears(place, text) -> None:
+    "Wait until an element holds a text."
+    place.filter(has_text=text).first.wait_for(timeout=30_000)
 
 
 def change_theme(page, name: str) -> None:

@@ -7,7 +7,8 @@ import browser
 import numpy as np
 import pytest
 import torch
-from browser import HARMLESS
+from browser import HARMLESS, appears
+from browser import printed as ask
 
 from dcacn_nb.core.seeds import generator
 from dcacn_nb.method.views import multicrop_for
@@ -24,16 +25,6 @@ sources = [Image.fromarray(load_sample_image(name)) for name in ("china.jpg", "f
 photos = np.stack([np.asarray(image.crop((100, 0, 527, 427)).resize((224, 224))) for image in sources])
 """
 WAIT = 30_000
-EVALUATE = """async code => {
-  const future = window.testPanel.sessionContext.session.kernel.requestExecute({code});
-  let text = "";
-  future.onIOPub = message => {
-    if (message.header.msg_type === "stream") text += message.content.text;
-    if (message.header.msg_type === "error") text += message.content.evalue;
-  };
-  await future.done;
-  return text;
-}"""
 PIXELS = "(canvas) => Array.from(canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data)"
 SCALES = """root => {
   const all = [...root.querySelectorAll('.dcacn-crop-pixels')];
@@ -42,22 +33,12 @@ SCALES = """root => {
 SECOND = "document.querySelectorAll('.dcacn-place > .dcacn')[1]"
 
 
-def ask(page, code):
-    "What a line of Python prints in the kernel of the open notebook."
-    return page.evaluate(EVALUATE, code).strip()
-
-
 def becomes(page, code, wanted):
     "Wait until a line of Python prints what is wanted."
     end = time.monotonic() + WAIT / 1000
     while (found := ask(page, code)) != wanted:
         assert time.monotonic() < end, f"{code} gives {found}, not {wanted}"
         page.wait_for_timeout(100)
-
-
-def appears(place, text):
-    "Wait until an element holds a text."
-    place.filter(has_text=text).first.wait_for(timeout=WAIT)
 
 
 def until(page, script, argument=None):

@@ -6,7 +6,7 @@ import time
 
 import browser
 import pytest
-from browser import HARMLESS
+from browser import HARMLESS, appears, printed
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 SETUP = """
@@ -15,24 +15,12 @@ torch.set_num_threads(1)
 from dcacn_nb.widgets import LossLab
 """
 WAIT = 30_000
-EVALUATE = """async code => {
-  const future = window.testPanel.sessionContext.session.kernel.requestExecute({code});
-  let text = "";
-  future.onIOPub = message => {
-    if (message.header.msg_type === "stream") text += message.content.text;
-    if (message.header.msg_type === "error") text += message.content.evalue;
-  };
-  await future.done;
-  return text;
-}"""
 HIDDEN = "root => [...root.querySelectorAll('.dcacn-losslab-stage')].map(e => e.getBoundingClientRect().width > 0)"
 
 
 def ask(page, expression, name="w"):
     "What an expression about a lab gives in the kernel, through JSON; `w` is the lab."
-    return json.loads(
-        page.evaluate(EVALUATE, f"w_ = {name}; print(json.dumps({expression.replace('w.', 'w_.')}))").strip()
-    )
+    return json.loads(printed(page, f"w_ = {name}; print(json.dumps({expression.replace('w.', 'w_.')}))"))
 
 
 def becomes(page, expression, wanted, name="w"):
@@ -43,11 +31,6 @@ def becomes(page, expression, wanted, name="w"):
         assert time.monotonic() < end, f"{expression} gives {found}"
         page.wait_for_timeout(100)
     return found
-
-
-def appears(place, text):
-    "Wait until an element holds a text."
-    place.filter(has_text=text).first.wait_for(timeout=WAIT)
 
 
 def picture(stage):
