@@ -9,7 +9,7 @@ export OMP_NUM_THREADS ?= 2
 lab test: export GOMP_SPINCOUNT ?= 30000
 ROOT_FLAG := $(shell [ "$$(id -u)" = 0 ] && echo --allow-root)
 
-.PHONY: help demo lab test quick export readme docs fresh js clean
+.PHONY: help demo lab test quick drill bench export readme docs fresh js clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
@@ -17,6 +17,7 @@ help: ## this list
 demo: .venv/.setup-core ## cluster images in a terminal, from start to report
 	$(BIN)/dcacn demo $(DEMO_ARGS)
 
+lab: export JUPYTER_CONFIG_PATH := $(CURDIR)/tools/jupyter$(if $(JUPYTER_CONFIG_PATH),:$(JUPYTER_CONFIG_PATH))
 lab: .venv/.setup-lab ## open the course in JupyterLab
 	$(BIN)/jupyter lab $(ROOT_FLAG) --ServerApp.root_dir="$(CURDIR)" $(LAB_ARGS) nbs/course/01_quickstart.ipynb
 
@@ -35,6 +36,14 @@ quick: .venv/.setup-dev ## what most mistakes fail, in under a minute
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m "not slow and not browser and not alone" $(QUICK)
 
+# Kills, full disks, damaged files, strangers' pictures: about 25 minutes; Linux only. DRILL_ARGS="--only fuzz --seed 3"
+drill: .venv/.setup-dev ## attack everything; then writes benchmarks/drills.csv and RELIABILITY.md
+	PYTHONPATH=tools $(BIN)/python -m drills --write $(DRILL_ARGS)
+
+# End to end, views and losses against others, and beside a busy program: about ten minutes, on an otherwise quiet machine.
+bench: .venv/.setup-dev ## measure side by side; then writes benchmarks/*.csv and docs/benchmarks.md
+	$(BIN)/python benchmarks/side_by_side.py $(BENCH_ARGS)
+
 export: .venv/.setup-dev ## notebooks to modules, and notebooks without noise
 	$(BIN)/python tools/export.py
 	$(BIN)/nbdev-clean
@@ -44,7 +53,7 @@ readme: .venv/.setup-dev ## README.md from nbs/index.ipynb
 	$(BIN)/jupyter nbconvert --log-level=WARN --to markdown --output-dir . --output README \
 	  --TagRemovePreprocessor.enabled=True --TagRemovePreprocessor.remove_cell_tags='["hide"]' \
 	  --RegexRemovePreprocessor.patterns='#\| *hide' nbs/index.ipynb
-	sed -E -e 's#\]\((course|method|baselines|images)#](nbs/\1#g' -e 's#\]\(\.\./#](#g' README.md > .README.tmp
+	sed -E -e 's#\]\((course|method|baselines|heads|images)#](nbs/\1#g' -e 's#\]\(\.\./#](#g' README.md > .README.tmp
 	mv .README.tmp README.md
 
 docs: .venv/.setup-dev ## the documentation site, in _docs/site; needs no network, and fails at a dead link
@@ -75,7 +84,7 @@ clean: ## remove what was built (.venv, data and runs stay)
 
 .venv/.setup-core: .venv/.created $(META)
 	@echo "Setting up .venv; PyTorch is large: the first time takes several minutes."
-	$(PIP) -e '.[compare]'
+	$(PIP) -e '.[compare,photos]'
 	@touch $@
 
 .venv/.setup-lab: .venv/.setup-core

@@ -24,7 +24,8 @@ parser = ConfigParser(interpolation=None)
 parser.read(ROOT / "settings.ini", encoding="utf-8")
 cfg = parser["DEFAULT"]
 lib_name = cfg["lib_name"]
-lab, compare, dev = (lines(cfg[f"{name}_requirements"]) for name in ("lab", "compare", "dev"))
+extras = {name: lines(cfg[f"{name}_requirements"]) for name in ("lab", "compare", "slurm", "track", "photos", "dev")}
+extras["dev"] = sum(extras.values(), [])  # holds all others
 readme = ROOT / "README.md"
 
 setup(
@@ -46,7 +47,7 @@ setup(
     },
     include_package_data=False,
     install_requires=lines(cfg["requirements"]),
-    extras_require={"lab": lab, "compare": compare, "dev": lab + compare + dev},
+    extras_require=extras,
     entry_points={"console_scripts": lines(cfg["console_scripts"])},
     zip_safe=False,
 )

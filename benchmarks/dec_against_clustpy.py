@@ -17,10 +17,10 @@ import pandas as pd
 import torch
 from run_seeds import row, seeds
 
-from dcacn_nb.baselines import find_method
 from dcacn_nb.data.loading import load_images
 from dcacn_nb.fitting import fit
 from dcacn_nb.method.config import preset
+from dcacn_nb.methods import find_method
 
 WIDTHS = [500, 500, 2000, 10]  # of the encoder's layers
 RESTARTS = 20  # of the K-Means between the phases

@@ -32,7 +32,12 @@ OPEN = {  # what the paper leaves open: temperatures, lambda, and how much the l
     "larger local crops": {"local_scale": (0.4, 0.8)},
     "columns, no attention": {"cluster_axis": "cluster", "attention": False},
 }
-SETTINGS = {"ablation": one_at_a_time(), "open": OPEN, "none": {}}
+START = {  # a head start, and what is left of it with local crops
+    "head start, no local crops": {"cluster_start": 0.8, "n_local": 0},
+    "head start": {"cluster_start": 0.8},
+    "head start at 90 %": {"cluster_start": 0.9},
+}
+SETTINGS = {"ablation": one_at_a_time(), "open": OPEN, "start": START, "none": {}}
 
 
 def grid(images, seeds: list, views: float, methods: "tuple[str, ...]", settings: dict) -> list:
@@ -71,7 +76,7 @@ def main():
         "--settings",
         choices=SETTINGS,
         default="ablation",
-        help="of DCACN, beside its default: the one-at-a-time ablation, what the paper leaves open, or none",
+        help="of DCACN, beside its default: the ablation, what the paper leaves open, a head start, or none",
     )
     parser.add_argument("--run-dir", type=Path, required=True)
     parser.add_argument("--output", help="CSV; written at the end")

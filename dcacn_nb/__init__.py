@@ -3,6 +3,7 @@
 The public names below are imported on first use: `import dcacn_nb` alone loads neither PyTorch nor matplotlib."""
 
 import importlib
+import os
 import sys
 
 from dcacn_nb.core.lazy import lazy_names
@@ -11,6 +12,11 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "load_images": "data.loading",
+    "FeatureSet": "data.feature_set",
+    "load_features": "data.feature_set",
+    "save_features": "data.feature_set",
+    "load_encoder": "encoders",
+    "embed": "encoders",
     "ImageSet": "data.image_set",
     "TrainConfig": "method.config",
     "preset": "method.config",
@@ -18,8 +24,8 @@ _PUBLIC = {
     "train": "method.train",
     "evaluate_clustering": "method.metrics",
     "assignment_health": "method.metrics",
-    "find_method": "baselines",
-    "method_names": "baselines",
+    "find_method": "methods",
+    "method_names": "methods",
     "fit": "fitting",
     "predict": "fitting",
     "Run": "runs.driver",
@@ -31,13 +37,14 @@ _PUBLIC = {
     "write_report": "report.page",
     "make_grid": "compare",
     "run_grid": "compare",
+    "plan": "compare",
     "DCACN": "estimator",
     "Dashboard": "widgets",
     "LossLab": "widgets",
 }
 _FLOORS = (
-    *("baselines", "cli", "clusters", "compare", "core", "data"),
-    *("estimator", "fitting", "method", "report", "runs", "widgets"),
+    *("baselines", "cli", "clusters", "compare", "core", "data", "encoders"),
+    *("estimator", "fitting", "heads", "method", "methods", "report", "runs", "widgets"),
 )
 _MOVED = {
     "autoencoder": "baselines._parts.autoencoder",
@@ -71,6 +78,11 @@ _MOVED = {
 }
 __all__ = ["__version__", *sorted(_PUBLIC)]
 
+
+# Beside other work, OpenMP threads that spin while they wait cost several times the computation: let them sleep soon.
+# PyTorch reads this when it is loaded; what the user has set stays. (`runs.threads` does the rest while a run trains.)
+if "torch" not in sys.modules and not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
+    os.environ["GOMP_SPINCOUNT"] = "30000"
 
 _load, _names = lazy_names(__name__, _PUBLIC)
 

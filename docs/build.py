@@ -25,6 +25,7 @@ FOLDERS = {  # folder of nbs -> title, and what it holds
     "course": ("Course", "Lessons in order: use the package, watch it learn, compare, read the paper."),
     "method": ("Method", "The method, one notebook per part. The package is exported from these notebooks."),
     "baselines": ("Baselines", "The methods to compare with, one notebook each, and the parts that several share."),
+    "heads": ("Heads", "Methods on the features of a frozen encoder: each in a notebook that explains and checks it."),
 }
 FLOORS = (
     "fitting",
@@ -33,6 +34,9 @@ FLOORS = (
     "data",
     "method",
     "baselines",
+    "heads",
+    "encoders",
+    "methods",
     "runs",
     "report",
     "clusters",
@@ -44,7 +48,10 @@ PAGES_OF = {  # a file or folder of the project -> its page
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
     "docs/results.md": "results.md",
+    "docs/processes.md": "processes.md",
     "docs/limits.md": "limits.md",
+    "docs/scale.md": "scale.md",
+    "docs/benchmarks.md": "benchmarks.md",
     **{f"nbs/{folder}": f"{folder}/index.md" for folder in FOLDERS},
 }
 LINK = re.compile(r"(!?\[[^\]]*\]\()(?!https?:|#|mailto:|data:)([^)\s#]+)([^)]*\))")
@@ -211,12 +218,15 @@ def main() -> None:
     "Write all pages, then build the site; a warning is an error."
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     shutil.rmtree(ROOT / "_docs", ignore_errors=True)
-    for source in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/results.md", "docs/limits.md"):
+    for source in (path for path in PAGES_OF if path.endswith(".md")):
         write(PAGES_OF[source], mathml(relink((ROOT / source).read_text(encoding="utf-8"), source)))
     shutil.copytree(ROOT / "nbs" / "images", PAGES / "images")
     nav = [{"Start": "index.md"}, *({FOLDERS[f][0]: notebook_pages(f)} for f in FOLDERS), {"Reference": api_pages()}]
     nav += [
+        {"Scale": "scale.md"},
         {"Results": "results.md"},
+        {"Benchmarks": "benchmarks.md"},
+        {"Many processes": "processes.md"},
         {"Limits": "limits.md"},
         {"Contributing": "contributing.md"},
         {"Changelog": "changelog.md"},

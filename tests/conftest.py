@@ -1,6 +1,7 @@
 "Settings that must stand before torch or matplotlib is first imported, and the browser fixtures."
 
 import os
+import signal
 import tempfile
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")
@@ -13,6 +14,13 @@ if "DCACN_CACHE" not in os.environ:
 import pytest
 from browser import JupyterLab, find_browser, launch, new_page
 from project import ROOT
+
+
+def pytest_configure():
+    "In a job in the background these signals are ignored, and every process that a test starts would ignore them too."
+    for name, default in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.SIG_DFL)):
+        if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) == signal.SIG_IGN:
+            signal.signal(getattr(signal, name), default)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -10,7 +10,6 @@ SHORTER = {
     "course/01_quickstart": {"EPOCHS": 2},
     "course/02_step_by_step": {"EPOCHS": 2},
     "course/03_watch_it_learn": {"EPOCHS": 1, "LIMIT": 600},
-    "course/06_your_own_photos": {"EPOCHS": 2},
 }
 
 

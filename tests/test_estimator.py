@@ -8,10 +8,13 @@ and on sparse, complex and text data are answered by the wrapper's `validate_dat
 import logging
 import pickle
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from fake_encoder import FakeEncoder
 from PIL import Image
 from sklearn.base import clone
 from sklearn.cluster import KMeans
@@ -25,7 +28,7 @@ from dcacn_nb.data.loading import load_images, load_like
 from dcacn_nb.estimator import DCACN
 from dcacn_nb.fitting import settings_for
 from dcacn_nb.method.config import build_views
-from dcacn_nb.runs.checkpoint import CheckpointError, save_checkpoint
+from dcacn_nb.runs.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 
 TINY = dict(width=2, n_local=0, batch_size=12, snapshot_every=0, warmup_epochs=0.0, projection_dim=4)
 
@@ -62,10 +65,12 @@ class TableDCACN(DCACN):
     def _read_like(self, X):
         return super()._read_like(self._picture(validate_data(self, X, reset=False)))
 
-    def _configure(self, images):
-        return DCACN._configure(
-            clone(self).set_params(n_clusters=max(2, self.n_clusters)), images
-        )  # some checks ask for one cluster
+    def _numbers_in(self):
+        return self.n_features_in_  # of the table
+
+    def _configure(self, images, method):
+        several = clone(self).set_params(n_clusters=max(2, self.n_clusters))  # some checks ask for one cluster
+        return DCACN._configure(several, images, method)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -272,8 +277,9 @@ def test_random_state(X):
 def test_run_dir_and_verbose(X, tmp_path, capsys):
     model = tiny(run_dir=tmp_path / "run", verbose=True).fit(X)
     assert (tmp_path / "run" / "events.jsonl").exists() and "step" in capsys.readouterr().err
-    with pytest.raises(FileExistsError, match="already holds a run"):
+    with pytest.raises(FileExistsError, match=r"already holds a run.*set_params\(run_dir='NEW'\)"):
         model.fit(X)
+    assert model.set_params(run_dir=None).fit(X) is model
 
 
 # ---------------------------------------------------------------- saving
@@ -305,6 +311,90 @@ def test_save_keeps_tuples_paths_and_seeds(X, tmp_path):
         and again.run_dir == str(tmp_path / "run")
         and again.random_state == model.config_.seed
     )
+
+
+def test_numpy_numbers_are_saved_as_plain_ones(X, tmp_path):
+    "As a grid search over np.arange leaves them."
+    numbers = dict(n_clusters=np.int64(3), epochs=np.int32(1), random_state=np.uint8(4), verbose=np.bool_(False))
+    settings = {**TINY, "lr": np.float32(0.01), "width": np.int64(2), "global_scale": (np.float64(0.6), 1.0)}
+    model = tiny(**numbers, settings=settings).fit(X)
+    again = DCACN.load(model.save(tmp_path / "m.safetensors"), device="cpu")
+    assert again.get_params() == model.get_params()
+    assert {type(value) for value in (again.n_clusters, again.epochs, again.settings["width"])} == {int}
+    assert np.array_equal(clone(again).fit(X).labels_, model.labels_)
+
+
+def test_what_json_cannot_hold_is_refused_by_name(fitted, tmp_path):
+    odd = clone(fitted)
+    odd.__dict__.update({name: value for name, value in vars(fitted).items() if name.endswith("_")})
+    odd.set_params(preset=object())
+    with pytest.raises(TypeError, match="preset must be a number, text or None to be saved, got <object"):
+        odd.save(tmp_path / "x.safetensors")
+    assert not (tmp_path / "x.safetensors").exists()
+
+
+@pytest.mark.parametrize("part", ["params", "config", "health", "input", "labels", "probabilities", "model"])
+@pytest.mark.parametrize("wrong", ["missing", "other"])
+def test_a_file_that_holds_other_things_is_refused(fitted, tmp_path, part, wrong):
+    "The checksum is right, and the content is not."
+    tensors, meta = load_checkpoint(fitted.save(tmp_path / "m.safetensors"))
+    changed = tensors if part in ("labels", "probabilities", "model") else meta
+    names = [name for name in changed if name.split(".")[0] == part]
+    for name in names:
+        kept = changed.pop(name)
+        if wrong == "other":
+            changed[name] = torch.zeros(1, 1, 1) if changed is tensors else [kept]
+    if (part, wrong) in {("health", "other"), ("labels", "other"), ("probabilities", "other")}:
+        return  # figures that nothing is computed from
+    with pytest.raises(CheckpointError, match=r"m2\.safetensors does not hold a whole estimator"):
+        DCACN.load(save_checkpoint(tmp_path / "m2.safetensors", tensors, meta))
+
+
+def test_a_network_too_large_for_memory_is_refused(fitted, tmp_path, monkeypatch):
+    "Before any of it is taken: a small file may declare a large one."
+    path = fitted.save(tmp_path / "m.safetensors")
+    little = SimpleNamespace(virtual_memory=lambda: SimpleNamespace(available=1000))
+    monkeypatch.setattr("dcacn_nb.methods.psutil", little)
+    with pytest.raises(CheckpointError, match="GB of memory for training"):
+        DCACN.load(path)
+
+
+def test_columns_have_names_and_frames_come_out(X, fitted):
+    names = [f"dcacn{i}" for i in range(16)]
+    assert fitted.get_feature_names_out().tolist() == names and fitted.n_features_in_ == 64
+    frame = pickle.loads(pickle.dumps(fitted)).set_output(transform="pandas").transform(X)
+    assert list(frame.columns) == names and np.array_equal(frame.to_numpy(), fitted.transform(X))
+
+
+def test_features_in_a_frame():
+    "What a pipeline with set_output hands on; its row names are kept."
+    rows = np.random.default_rng(0).normal(size=(40, 6)).astype(np.float32)
+    table = pd.DataFrame(rows, index=[f"r{i}" for i in range(40)], columns=list("abcdef"))
+    head = DCACN(3, epochs=1, device="cpu", settings={"projection_dim": 4})
+    model = head.fit(table)
+    assert model.n_features_in_ == 6 and np.array_equal(model.predict(rows), model.labels_)
+    assert list(model.set_output(transform="pandas").transform(table).index) == list(table.index)
+
+
+def test_an_encoder_object(X, tmp_path, monkeypatch):
+    "It serves for new images, too; a file names it, and takes it again where the name does not suffice."
+    loaded = []
+
+    def load(name, **options):
+        loaded.append(name)
+        return FakeEncoder(name=name, size=32)
+
+    monkeypatch.setattr("dcacn_nb.encoders.encoder.load_encoder", load)
+    own = FakeEncoder(name="own", size=16)
+    model = DCACN(2, epochs=1, device="cpu", encoder=own, settings={"projection_dim": 4}).fit(X)
+    labels = model.predict(X)
+    assert loaded == [] and clone(model).encoder is not None
+    path = model.save(tmp_path / "m.safetensors")
+    assert np.array_equal(DCACN.load(path, device="cpu", encoder=own).predict(X), labels) and loaded == []
+    again = DCACN.load(path, device="cpu")
+    assert again.encoder == "own"
+    with pytest.raises(ValueError, match="own with size 16, got own with size 32; give that encoder, as load_encoder"):
+        again.predict(X)
 
 
 def test_what_cannot_be_saved_or_loaded(fitted, tmp_path):

@@ -106,6 +106,7 @@ def test_a_report_is_written_unless_it_was_declined(digits, trained, tmp_path):
         ({"config": 10}, TypeError, "config must be a TrainConfig, got 10; pass the number of clusters as n_clusters="),
         ({"n_clusters": 10, "epoch": 1}, ValueError, "keyword must be one of .* got 'epoch'; did you mean 'epochs'"),
         ({"n_clusters": 10, "rundir": "x"}, ValueError, "got 'rundir'; did you mean 'run_dir'"),
+        ({"n_cluster": 10}, ValueError, "got 'n_cluster'; did you mean 'n_clusters'"),
         ({"n_clusters": 10, "preset": "papers"}, ValueError, "preset must be one of .*; did you mean 'paper'"),
         ({"n_clusters": 10, "method": "kmean"}, ValueError, "'kmean'; did you mean 'kmeans'"),
         ({"n_clusters": 1}, ValueError, "n_clusters must be >= 2"),
@@ -120,6 +121,11 @@ def test_a_report_is_written_unless_it_was_declined(digits, trained, tmp_path):
 def test_arguments_that_are_refused(digits, arguments, error, message):
     with pytest.raises(error, match=message):
         fit(digits, **arguments)
+
+
+def test_one_image_is_refused(digits):
+    with pytest.raises(ValueError, match="one image cannot be clustered"):
+        fit(digits.subset([0]), n_clusters=2)
 
 
 @pytest.mark.parametrize(
@@ -208,3 +214,14 @@ def test_a_run_that_has_not_been_started_predicts_nothing(tmp_path):
     run = dc.fit(images, n_clusters=10, epochs=1, batch_size=20, width=2, start=False)
     with pytest.raises(RuntimeError, match=r"has not been started; start\(\) it"):
         dc.predict(run, images)
+
+
+def test_finetune_settings_are_for_pretrained_weights(monkeypatch):
+    "With another method nothing would load the weights that its small steps are made for."
+    images = torch.zeros(8, 3, 32, 32, dtype=torch.uint8)
+    for refused in (
+        lambda: dc.fit(images, n_clusters=2, preset="finetune", method="cc"),
+        lambda: dc.DCACN(2, preset="finetune").fit(images),
+    ):
+        with pytest.raises(ValueError, match="preset 'finetune' is for the method 'finetune'.*got method '(cc|dcacn)'"):
+            refused()

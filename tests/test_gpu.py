@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-from dcacn_nb.baselines import find_method
 from dcacn_nb.core.events import Evaluated, StepDone
 from dcacn_nb.core.seeds import generator
 from dcacn_nb.data.batching import fetch, to_storage
@@ -21,6 +20,7 @@ from dcacn_nb.method.config import build_model, build_views, preset
 from dcacn_nb.method.step import Batch, Stepper, TrainState, encode, place, train_step
 from dcacn_nb.method.train import train
 from dcacn_nb.method.views import augment, crop_resize, draw_augmentation, sample_boxes
+from dcacn_nb.methods import find_method
 from dcacn_nb.runs.checkpoint import latest_checkpoint, load_checkpoint
 from dcacn_nb.runs.folder import load_run
 from dcacn_nb.runs.graphs import RecordedStepper

@@ -140,10 +140,12 @@ def unsafe_loading(source):
                 if isinstance(node, ast.Import)
                 else {(node.module or "").split(".")[0]}
             )
-            bad += names & {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve"}
+            bad += names & {"pickle", "cPickle", "dill", "cloudpickle", "shelve"}
+            bad += {a.name for a in node.names} & {"load", "dump"} if names == {"joblib"} else set()
         if isinstance(node, ast.Call):
             keywords = {k.arg: getattr(k.value, "value", None) for k in node.keywords}
             bad += ["allow_pickle"] if keywords.get("allow_pickle") is True else []
+            bad += [ast.unparse(node.func)] if ast.unparse(node.func) in ("joblib.load", "joblib.dump") else []
             if ast.unparse(node.func) == "torch.load" and keywords.get("weights_only") is not True:
                 bad.append("torch.load without weights_only=True")
     return bad
@@ -194,11 +196,12 @@ CODE_RULES = {  # rule: (bad snippets, a good one)
         [
             "import pickle",
             "from joblib import load",
+            "import joblib\njoblib.load(p)",
             "np.load(p, allow_pickle=True)",
             "torch.load(p)",
             "torch.load(p, weights_only=False)",
         ],
-        "np.load(p, allow_pickle=False)\ntorch.load(p, weights_only=True)",
+        "import joblib\nnp.load(p, allow_pickle=False)\ntorch.load(p, weights_only=True)\njoblib.Parallel()",
     ),
     printing: (["def f(): print('x')"], "log.info('print')"),
     bare_except: (["try: f()\nexcept: pass"], "try: f()\nexcept ValueError: pass"),

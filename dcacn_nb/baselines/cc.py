@@ -21,6 +21,7 @@ _BACK_TO_CC = dict(
     cluster_axis="cluster",
     balance_weight=1.0,
     cluster_weight=1.0,
+    cluster_start=0.0,
 )
 
 

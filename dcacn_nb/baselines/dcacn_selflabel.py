@@ -16,7 +16,7 @@ import torch
 from ._parts.selflabel import selflabel_loss
 from ..core.checks import check_float
 from ..method.config import TrainConfig
-from ..method.step import Batch, Method, TrainState, autocast, learning_rate, multicrop_objective
+from ..method.step import Batch, Method, TrainState, ask_network, learning_rate, multicrop_objective
 
 # %% ../../nbs/baselines/10_dcacn_selflabel.ipynb #d6c00bc3
 def first_of_stage(
@@ -25,6 +25,11 @@ def first_of_stage(
 ) -> int:  # epochs of DCACN before, at least one
     "The epochs after which self-labelling begins."
     return max(1, epochs - math.floor(epochs * share + 1e-9))
+
+
+def _settings(config: TrainConfig) -> TrainConfig:
+    "Both losses from the start, as this stage was measured."
+    return replace(config, cluster_start=0.0)
 
 
 def _schedule(step: int, steps_per_epoch: int, config: TrainConfig, *, share: float, selflabel_lr: float) -> float:
@@ -50,8 +55,7 @@ def _loss(state: TrainState, batch: Batch, *, share: float, threshold: float) ->
     if batch.instance_only:  # images outside the clustering have done their part
         return {"total": torch.zeros((), device=batch.images.device)}
     crops = batch.crops()
-    with autocast(state.config, batch.images.device):
-        _, p = state.model([crops.global_crops, crops.local_crops])
+    _, p = ask_network(state, [crops.global_crops, crops.local_crops])
     # every view has the same sure images and so the same weights: one call on all is the mean over the views
     return selflabel_loss(p[0].repeat(len(p) - 1, 1), p[1:].flatten(0, 1), threshold)
 
@@ -70,7 +74,9 @@ def dcacn_selflabel(
     return Method(
         "dcacn_selflabel",
         dict(share=share, threshold=threshold, selflabel_lr=selflabel_lr),
+        _settings,
         loss=partial(_loss, share=share, threshold=threshold),
         refit=partial(_refit, share=share),
         schedule=partial(_schedule, share=share, selflabel_lr=selflabel_lr),
+        joint=True,
     )

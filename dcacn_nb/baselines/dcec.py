@@ -6,17 +6,17 @@
 __all__ = ['dcec']
 
 # %% ../../nbs/baselines/04_dcec.ipynb #0226bb33
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 
 from torch import Tensor
 
 from ._parts.autoencoder import ConvAutoencoder, reconstruction_loss
-from ._parts.centroids import Centred, CentreHead, is_due, kl_clustering, target_distribution
+from ._parts.centroids import Centred, CentreHead, kl_clustering
+from .dec import phase_change, refit_targets
 from ..core.checks import check_float, check_int
 from ..method.config import TrainConfig
-from ..method.step import Batch, Method, TrainState, autocast, device_of, encode_steps
+from ..method.step import Batch, Method, TrainState, autocast
 
 
 def _settings(config: TrainConfig, lr: float) -> TrainConfig:
@@ -42,26 +42,6 @@ def _network(config: TrainConfig, alpha: float) -> Centred:
     encoder = ConvAutoencoder(config.channels, config.global_size, seed=config.seed)
     return Centred(encoder, CentreHead(config.n_clusters, encoder.dim, alpha))
 
-# %% ../../nbs/baselines/04_dcec.ipynb #5410003d
-def _change(config: TrainConfig, pretrain: float) -> int:
-    "How many epochs the first phase has: phases change between epochs."
-    return round(pretrain * config.epochs)
-
-
-def _refit(
-    state: TrainState, store: Tensor, views: Callable, epoch: int, pretrain: float, restarts: int
-) -> "Iterator[None]":
-    "Up to the change of phase, centres by K-Means; from then on, new targets for all images."
-    model, config, change = state.model, state.config, _change(state.config, pretrain)
-    if epoch == change or epoch < change and is_due(epoch, config.epochs, config.eval_every, config.snapshot_every):
-        (h,) = yield from encode_steps(model, config, store, views.plain, ("h",))
-        model.head.fit(h, config.seed, restarts if epoch == change else 1)  # before the change, for the curves alone
-    if epoch == change:
-        state.optimizer.state.clear()  # averages of another loss
-    if change <= epoch < config.epochs:
-        (q,) = yield from encode_steps(model, config, store, views.plain, ("p",))
-        state.memory["targets"] = target_distribution(q).to(device_of(model))
-
 # %% ../../nbs/baselines/04_dcec.ipynb #7582a08d
 def _loss(state: TrainState, batch: Batch, pretrain: float, cluster_weight: float) -> "dict[str, Tensor]":
     "Reconstruction; in the second phase also KL(P||Q), except for images outside the clustering, without targets."
@@ -70,7 +50,7 @@ def _loss(state: TrainState, batch: Batch, pretrain: float, cluster_weight: floa
         code = model.encoder.encode(plain)
         decoded = model.encoder.decode(code)
     rebuilt = reconstruction_loss(plain, decoded)
-    if batch.instance_only or state.epoch < _change(state.config, pretrain):
+    if batch.instance_only or state.epoch < phase_change(state.config, pretrain):
         return {"total": rebuilt, "reconstruction": rebuilt}
     targets = state.memory["targets"]
     q = model.head(code.to(plain.dtype))
@@ -98,6 +78,6 @@ def dcec(
         partial(_settings, lr=lr),
         partial(_network, alpha=alpha),
         partial(_loss, pretrain=pretrain, cluster_weight=cluster_weight),
-        partial(_refit, pretrain=pretrain, restarts=restarts),
+        partial(refit_targets, pretrain=pretrain, restarts=restarts),
         passes=lambda config: 1,  # the pass over all images between epochs trains nothing
     )

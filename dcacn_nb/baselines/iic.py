@@ -6,6 +6,7 @@
 __all__ = ['joint_assignments', 'information_loss', 'SubHeads', 'SubHeadNet', 'iic']
 
 # %% ../../nbs/baselines/05_iic.ipynb #26bf8bdf
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -17,7 +18,7 @@ from ..core.checks import check_float, check_in, check_int
 from ..core.seeds import generator
 from ..method.config import TrainConfig, build_model
 from ..method.model import Outputs
-from ..method.step import Batch, Method, TrainState, autocast
+from ..method.step import Batch, Method, TrainState, ask_network
 
 # %% ../../nbs/baselines/05_iic.ipynb #7dd64923
 def joint_assignments(
@@ -124,14 +125,19 @@ def _total(means: "dict[str, Tensor]", alternate: bool, epochs_left: int, like: 
     return sum(means.values(), torch.zeros((), device=like.device))
 
 
+def _assigned(model: SubHeadNet, views: "Sequence[Tensor]") -> "tuple[Tensor, ...]":
+    "The assignments (2,B,heads,K) of both views by each kind of sub-heads."
+    found = model.assign(model.backbone(views[0].flatten(0, 1))).values()
+    return tuple(p.unflatten(1, views[0].shape[:2]).movedim(0, 2) for p in found)
+
+
 def _loss(state: TrainState, batch: Batch, *, weight: float, alternate: bool) -> "dict[str, Tensor]":
     "The mean loss of each kind of sub-heads; extra images teach the over-clustering ones alone."
-    model, config, crops = state.model, state.config, batch.crops().global_crops
-    with autocast(config, batch.images.device):
-        assigned = model.assign(model.backbone(crops.flatten(0, 1)))
+    model, config = state.model, state.config
+    assigned = ask_network(state, [batch.crops().global_crops], partial(_assigned, model))
     losses = {
-        name: information_loss(*p.chunk(2, dim=1), weight)
-        for name, p in assigned.items()
+        name: information_loss(*p.movedim(2, 1), weight)  # (2,heads,B,K)
+        for name, p in zip(("cluster", "overcluster"), assigned)
         if name != "cluster" or not batch.instance_only
     }
     if "cluster" in losses:
@@ -153,4 +159,4 @@ def iic(
     check_in("alternate", alternate, (True, False))
     options = dict(heads=heads, overclusters=overclusters, weight=weight, alternate=alternate)
     network = partial(_network, heads=heads, overclusters=overclusters)
-    return Method("iic", options, _settings, network, partial(_loss, weight=weight, alternate=alternate))
+    return Method("iic", options, _settings, network, partial(_loss, weight=weight, alternate=alternate), joint=True)

@@ -16,7 +16,7 @@ from torch import Tensor
 from ..core.checks import check_float
 from ..method.config import TrainConfig
 from ..method.losses import balance_penalty
-from ..method.step import Batch, Method, TrainState, autocast
+from ..method.step import Batch, Method, TrainState, ask_network
 
 # %% ../../nbs/baselines/06_pica.ipynb #d0cf90c9
 def cluster_cosines(
@@ -52,9 +52,7 @@ def _loss(state: TrainState, batch: Batch, *, weight: float) -> "dict[str, Tenso
     "The loss of two global crops; images outside the clustering teach nothing."
     if batch.instance_only:
         return {"total": torch.zeros((), device=batch.images.device)}
-    crops = batch.crops().global_crops
-    with autocast(state.config, batch.images.device):
-        _, p = state.model([crops])
+    _, p = ask_network(state, [batch.crops().global_crops])
     return partition_loss(p[0], p[1], weight)
 
 
@@ -63,4 +61,4 @@ def pica(
 ) -> Method:
     "Partition confidence maximisation (Huang et al. 2020) with DCACN's images, global crops, encoder and budget."
     check_float("weight", weight, low=0)
-    return Method("pica", dict(weight=weight), _settings, loss=partial(_loss, weight=weight))
+    return Method("pica", dict(weight=weight), _settings, loss=partial(_loss, weight=weight), joint=True)

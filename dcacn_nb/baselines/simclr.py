@@ -19,7 +19,7 @@ from ..core.checks import check_in, check_int
 from ..method.config import TrainConfig, build_model
 from ..method.losses import multicrop_instance_loss
 from ..method.model import ClusterNet, Outputs
-from ..method.step import Batch, Method, TrainState, autocast, encode_steps
+from ..method.step import Batch, Method, TrainState, ask_network, encode_steps
 
 # %% ../../nbs/baselines/08_simclr.ipynb #3f65b8b0
 class ContrastNet(nn.Module):
@@ -57,9 +57,9 @@ def _network(config: TrainConfig) -> ContrastNet:
 
 def _loss(state: TrainState, batch: Batch) -> "dict[str, Tensor]":
     "The instance loss of two global crops."
-    config, crops = state.config, batch.crops().global_crops
-    with autocast(config, batch.images.device):
-        z = state.model(crops.flatten(0, 1)).z.unflatten(0, crops.shape[:2])
+    config = state.config
+    project = lambda views: (state.model(views[0].flatten(0, 1)).z.unflatten(0, views[0].shape[:2]),)
+    (z,) = ask_network(state, [batch.crops().global_crops], project)
     loss = multicrop_instance_loss(z, 2, config.instance_temperature, config.decoupled_instance)
     return {"total": loss, "instance": loss}
 
@@ -81,4 +81,4 @@ def simclr(
     check_int("restarts", restarts, low=1)
     options = dict(decoupled=decoupled, restarts=restarts)
     settings, refit = partial(_settings, decoupled=decoupled), partial(_refit, restarts=restarts)
-    return Method("simclr", options, settings, _network, _loss, refit)
+    return Method("simclr", options, settings, _network, _loss, refit, joint=True)

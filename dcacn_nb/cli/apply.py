@@ -8,8 +8,10 @@ import typer
 
 from dcacn_nb.cli import options as o
 from dcacn_nb.cli.output import BadInput, answer, checking, guarded, say
-from dcacn_nb.cli.reading import network_of, open_source, remembered
-from dcacn_nb.cli.results import in_words, report_files, sizes_in_words, write_clusters
+from dcacn_nb.cli.reading import check_source, network_of, of_run, open_source
+from dcacn_nb.cli.results import explained, in_words, report_files, sizes_in_words, write_clusters
+from dcacn_nb.cli.which import say_changes
+from dcacn_nb.core.downloads import no_downloads
 
 
 @guarded
@@ -17,69 +19,91 @@ def evaluate(
     run_dir: o.RunDir,
     which: o.Weights = o.Which.last,
     source: o.OtherSource = None,
+    encoder_weights: o.MovedWeights = None,
     on_error: o.OtherUnreadable = None,
     root: o.OtherRoot = None,
     as_json: o.AsJson = False,
 ) -> None:
     "Assign images with a trained network, and score them if they have labels."
+    if source is not None:
+        check_source(source)
+    known = None if source is not None else of_run(run_dir, None, encoder_weights)
     model, config = network_of(run_dir, which.value)
+    from dcacn_nb.data.feature_set import training_tensor
     from dcacn_nb.method.metrics import assignment_health, evaluate_clustering
     from dcacn_nb.method.step import encode
-    from dcacn_nb.runs.folder import trained_shape
+    from dcacn_nb.runs.inputs import check_input, encoder_source, trained_input
 
-    reading: dict = {"extra": False, "channels": config.channels}
+    about = trained_input(run_dir, config)
+    reading: dict = {"extra": False} | ({} if "dim" in about else {"channels": config.channels})
     reading |= {"root": str(root)} if root else {}
     reading |= {"on_error": on_error.value} if on_error else {}
-    if source is None:
-        images = open_source(**(remembered(run_dir) | reading))
+    if known is not None:
+        images = open_source(**(known | reading))
+    elif about["encoder"]:
+        name, file = encoder_source(about["encoder"])
+        images = open_source(source, encoder=name, encoder_weights=encoder_weights or file, fetch=False, **reading)
     else:
-        images = open_source(source, **reading, image_size=trained_shape(run_dir, config)[1])
-    p = encode(model, images.images, config).numpy()
+        images = open_source(source, **reading, image_size=about["shape"][1] if "shape" in about else None)
+    with checking():
+        check_input(images, about)
+    changed = None if source is not None else say_changes(images, run_dir)
+    p = encode(model, training_tensor(images), config).numpy()
     health = assignment_health(p)
     scores = None if images.labels is None else evaluate_clustering(images.labels, p.argmax(1))
     say(f"{len(images):,} images, {which.value} network of {run_dir}")
     say(scores.summary() if scores else "no labels, so no scores")
     say("share of images by cluster: " + ", ".join(f"{share:.3f}" for share in health["cluster_share"]))
-    scored = {"scores": scores and scores.as_dict(), "health": health}
+    scored = {"scores": scores and scores.as_dict(), "health": health, "pictures_changed": changed}
     answer({"run_dir": run_dir, "which": which.value, "n_images": len(images)} | scored)
 
 
 @guarded
 def predict(
     run_dir: o.RunDir,
-    folder: Annotated[Path, typer.Argument(help="Folder of images.", show_default=False)],
+    folder: Annotated[Path, typer.Argument(help="Folder of images, or one image.", show_default=False)],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="CSV file to write: path, cluster, confidence.")
     ] = Path("clusters.csv"),
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file of that name.")] = False,
     which: o.Weights = o.Which.last,
+    encoder_weights: o.MovedWeights = None,
     on_error: o.Unreadable = o.OnError.error,
     as_json: o.AsJson = False,
 ) -> None:
-    "Assign the images of a folder to a trained network's clusters."
+    "Assign the images of a folder, or one image, to a trained network's clusters."
     _check_paths(run_dir, folder, output, overwrite)
     model, config = network_of(run_dir, which.value)
-    from dcacn_nb.data.loading import load_like
+    from dcacn_nb.data.feature_set import training_tensor
     from dcacn_nb.method.step import encode
-    from dcacn_nb.runs.folder import trained_shape
+    from dcacn_nb.runs.inputs import read_like, trained_input
 
-    with checking():
-        shape, progress = trained_shape(run_dir, config), sys.stderr.isatty()
-        images = load_like(folder.absolute(), shape, on_error=on_error.value, progress=progress)
-    p = encode(model, images.images, config).numpy()
+    with checking(), no_downloads():
+        options = {"on_error": on_error.value, "progress": sys.stderr.isatty(), "weights": encoder_weights}
+        images = read_like(folder.absolute(), trained_input(run_dir, config), **options)
+    p = encode(model, training_tensor(images), config).numpy()
     write_clusters(output, images.paths, p)
     sizes = [int((p.argmax(1) == k).sum()) for k in range(config.n_clusters)]
-    say(sizes_in_words(sizes))
+    say(_of_one(images.paths[0], p[0]) if len(p) == 1 else sizes_in_words(sizes))
+    skipped = images.protocol["skipped"]
+    if skipped:
+        say(f"{len(skipped):,} file{'s' * (len(skipped) > 1)} left out: not readable; each is named above")
     say(f"Clusters: {output}")
     answer({"output": output, "n_images": len(images), "cluster_sizes": sizes, "skipped": images.protocol["skipped"]})
+
+
+def _of_one(path: str, p) -> str:
+    "Where a single image belongs, in a sentence."
+    best = int(p.argmax())
+    return f"{Path(path).name} belongs to cluster {best}, with a probability of {p[best]:.2f}"
 
 
 def _check_paths(run_dir: Path, folder: Path, output: Path, overwrite: bool) -> None:
     "Refuse wrong paths of `predict` before anything is loaded."
     if not run_dir.is_dir():
         raise BadInput(f"{run_dir} is not a folder; give the folder that `dcacn fit` named")
-    if not folder.is_dir():
-        raise BadInput(f"{folder} is not a folder; give a folder of images")
+    if not folder.exists():
+        raise BadInput(f"{folder} does not exist; give a folder of images, or one image")
     if output.is_dir():
         raise BadInput(f"--output {output} is a folder; give the CSV file to write")
     if output.exists() and not overwrite:
@@ -96,6 +120,6 @@ def report(run_dir: o.RunDir, as_json: o.AsJson = False) -> None:
     with checking():
         write_report(run_dir)
     words, files = in_words(run_dir), report_files(run_dir)
-    for line in [*words, *(f"Report: {path}" for path in files)]:
+    for line in [*words, *explained(words), *(f"Report: {path}" for path in files)]:
         say(line)
     answer({"run_dir": run_dir, "diagnosis": words, "reports": files})

@@ -1,7 +1,9 @@
-"""Commands that run many trainings from one line: compare, ablate.
+"""Commands that run many trainings from one line, compare and ablate, and `grid`, which shows how far these are.
 
 The same line again resumes a grid; in a second terminal, it shares the work."""
 
+import contextlib
+import importlib.util
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,25 +12,46 @@ from typing import Annotated
 import typer
 
 from dcacn_nb.cli import options as o
-from dcacn_nb.cli.output import answer, checking, complain, guarded, rows_table, say
-from dcacn_nb.cli.reading import count_classes, open_source, whole_path
-from dcacn_nb.cli.settings import check_settings, parse_seeds, parse_settings
+from dcacn_nb.cli.output import answer, call, checking, complain, guarded, rows_table, say
+from dcacn_nb.cli.reading import (
+    check_encoder,
+    check_source,
+    count_classes,
+    open_source,
+    pick_encoder,
+    whole_path,
+)
+from dcacn_nb.cli.settings import check_settings, check_together, parse_seeds, parse_settings
 
+HEADS = "kmeans,spherical_kmeans,gmm,umap_kmeans,scan,temi,turtle,dcacn"  # the same on features
 METHODS = "kmeans,ae,dec,dcec,iic,pica,simclr,cc,dcacn"  # of a comparison, by default
 QUOTED = {"cifar10": "CIFAR-10", "stl10": "STL-10", "imagenet10": "ImageNet-10"}  # source -> its name in the paper
-FACTORS = "multi-crop,attention,decoupling,cluster axis,balance"  # of an ablation, by default
+FACTORS = "multi-crop,attention,decoupling,cluster axis,balance,head start"  # of an ablation, by default
 
 
 @guarded
 def compare(
     source: o.Source,
-    methods: Annotated[str, typer.Option(help="Names, with commas between.", rich_help_panel=o.GRID)] = METHODS,
+    encoder: o.EncoderName = "auto",
+    encoder_weights: o.EncoderWeights = None,
+    methods: Annotated[
+        str | None,
+        typer.Option(
+            help="Names, with commas between (default: all, as far as they work on images or features).",
+            show_default=False,
+            rich_help_panel=o.GRID,
+        ),
+    ] = None,
     seeds: o.Seeds = "0-4",
     folder: o.GridFolder = None,
-    clusters: o.Clusters = None,
+    clusters: o.FixedClusters = None,
     budget: o.BudgetKind = o.Budget.epochs,
     amount: o.Amount = None,
     settings: o.Settings = None,
+    on: o.On = o.Engine.local,
+    jobs: o.Jobs = None,
+    slurm: o.Resources = None,
+    wait: o.Wait = True,
     retry_failed: o.Retry = False,
     paper: o.Quoted = None,
     root: o.Root = Path("data"),
@@ -40,17 +63,29 @@ def compare(
 ) -> None:
     "Run several methods on the same images, views, encoder and budget, over seeds, and tabulate them."
     with checking():
-        numbers, names = parse_seeds(seeds), _names(methods)
+        numbers, names = parse_seeds(seeds), _names(METHODS if methods is None else methods)
         base = parse_settings(settings)
         for name in names:
             check_settings(base, clusters, name)
-        images = _images(source, root=str(root), limit=limit, image_size=image_size, on_error=on_error.value)
+        place = Place(on.value, jobs, _resources(slurm), wait)
+        place.check()
+        check_source(source)
+        weights = check_encoder(encoder, encoder_weights)
+        check_together(base)
+        asked = base | ({} if image_size is None else {"image_size": image_size})
+        encoder = pick_encoder(
+            source, encoder, _telling(names), asked | ({} if upright is None else {"upright": upright})
+        )
+        reading = dict(root=str(root), limit=limit, image_size=image_size, on_error=on_error.value)
+        images = _images(source, encoder=encoder, **reading, **weights)
+        if methods is None and hasattr(images, "features"):
+            names = _heads()
         clusters = clusters or count_classes(images)
         plan = Plan(budget.value, amount, upright, base)
         cells = plan.cells(images, clusters, names, {"default": {}}, numbers)
     where = folder or Path("runs", f"compare-{Path(source).name}")
     quoted = paper.value if paper else QUOTED.get(source)
-    _present(_run(cells, images, where, plan.in_words(images, clusters), retry_failed), where, quoted)
+    _present(_run(cells, images, where, plan.in_words(images, clusters), retry_failed, place), where, quoted)
 
 
 @guarded
@@ -62,10 +97,14 @@ def ablate(
     ] = False,
     factors: Annotated[str, typer.Option(help="Ideas to switch off or to vary.", rich_help_panel=o.GRID)] = FACTORS,
     folder: o.GridFolder = None,
-    clusters: o.Clusters = None,
+    clusters: o.FixedClusters = None,
     budget: o.BudgetKind = o.Budget.epochs,
     amount: o.Amount = None,
     settings: o.Settings = None,
+    on: o.On = o.Engine.local,
+    jobs: o.Jobs = None,
+    slurm: o.Resources = None,
+    wait: o.Wait = True,
     retry_failed: o.Retry = False,
     root: o.Root = Path("data"),
     limit: o.Limit = None,
@@ -75,16 +114,40 @@ def ablate(
     as_json: o.AsJson = False,
 ) -> None:
     "Switch off each of DCACN's ideas alone, or in all combinations, over seeds, and tabulate what each is worth."
+    from dcacn_nb.core.checks import check_in
+
     with checking():
         numbers, base = parse_seeds(seeds), parse_settings(settings)
-        changes = _ablation(_names(factors), full)
+        chosen = [check_in("--factors", name, FACTORS.split(",")) for name in _names(factors)]
         check_settings(base, clusters)
+        place = Place(on.value, jobs, _resources(slurm), wait)
+        place.check()
+        check_source(source)
+        check_together(base)
         images = _images(source, root=str(root), limit=limit, image_size=image_size, on_error=on_error.value)
         clusters = clusters or count_classes(images)
         plan = Plan(budget.value, amount, upright, base)
-        cells = plan.cells(images, clusters, ["dcacn"], changes, numbers)
+        cells = plan.cells(images, clusters, ["dcacn"], _ablation(chosen, full), numbers)
     where = folder or Path("runs", f"ablate-{Path(source).name}")
-    _present(_run(cells, images, where, plan.in_words(images, clusters), retry_failed), where, None)
+    _present(_run(cells, images, where, plan.in_words(images, clusters), retry_failed, place), where, None)
+
+
+def _telling(methods: "list[str]") -> str:
+    "The method that says most about whether there is an encoder: one on images alone, else on features alone."
+    from dcacn_nb.methods import method_names
+
+    on_images, on_features = method_names(), method_names(frozen=True)
+    alone = [name for name in methods if name not in on_features] + [name for name in methods if name not in on_images]
+    return (alone or methods)[0]
+
+
+def _heads() -> "list[str]":
+    "The heads of a comparison, by default; what is not installed is left out with a word."
+    names = HEADS.split(",")
+    if importlib.util.find_spec("umap") is None:
+        complain("umap_kmeans is left out: pip install umap-learn")
+        names.remove("umap_kmeans")
+    return names
 
 
 def _images(source: str, **reading):
@@ -103,9 +166,8 @@ def _names(text: str) -> "list[str]":
 def _ablation(names: "list[str]", full: bool) -> dict:
     "The settings of an ablation: label -> changes."
     from dcacn_nb.compare.cells import FACTORS, full_factorial, one_at_a_time
-    from dcacn_nb.core.checks import check_in
 
-    chosen = {check_in("--factors", name, list(FACTORS)): FACTORS[name] for name in names}
+    chosen = {name: FACTORS[name] for name in names}
     return full_factorial(chosen) if full else one_at_a_time(chosen)
 
 
@@ -126,7 +188,9 @@ class Plan:
         return make_grid(images, clusters, methods, settings, seeds, **shared)
 
     def in_words(self, images, clusters: int) -> str:
-        "Name of the budget in the table; the preset's amount if none was given."
+        "Name of the budget in the table; the preset's amount if none was given; heads on features have their own."
+        if hasattr(images, "features") and self.amount is None and "epochs" not in self.base:
+            return "each head's own settings"
         from dcacn_nb.compare.cells import default_amount
         from dcacn_nb.method.config import preset
 
@@ -137,28 +201,107 @@ class Plan:
         return f"{amount:g} {unit}"
 
 
-def _run(cells, images, folder: Path, budget: str, retry_failed: bool):
+@dataclass(frozen=True)
+class Place:
+    "Where the runs of a grid are computed."
+
+    on: str  # "local", "joblib" or "slurm"
+    jobs: "int | None"  # at a time, with joblib
+    slurm: dict  # resources of each job
+    wait: bool
+
+    def check(self) -> None:
+        "Refuse options that belong to another engine, and an engine that is not there."
+        for option, given, engine in (("--jobs", self.jobs, "joblib"), ("--slurm", self.slurm, "slurm")):
+            if given and self.on != engine:
+                raise ValueError(f"{option} is for --on {engine}, got --on {self.on}")
+        if not self.wait and self.on != "slurm":
+            raise ValueError(f"--no-wait is for --on slurm, got --on {self.on}")
+        if self.on == "slurm":
+            from dcacn_nb.compare.engines import check_engine
+
+            check_engine(self.on, self.slurm)
+
+    @property
+    def options(self) -> dict:
+        "For `run_grid`."
+        return {"on": self.on, "resources": self.slurm, "wait": self.wait, "progress": self.on != "local"}
+
+    def at_work(self):
+        "The context in which the grid runs: it sets how many runs joblib starts at a time."
+        if self.on != "joblib":
+            return contextlib.nullcontext()
+        import joblib
+
+        from dcacn_nb.compare.engines import workers_of_this_machine
+
+        return joblib.parallel_config("loky", n_jobs=self.jobs or workers_of_this_machine())
+
+
+def _resources(pairs: "list[str] | None") -> dict:
+    "The `--slurm` options as a dictionary: whole numbers and numbers where they are such, else words."
+    found: dict = {}
+    for pair in pairs or []:
+        name, _, text = pair.partition("=")
+        if not (name and text):
+            raise ValueError(f"--slurm {pair}: write NAME=VALUE, e.g. --slurm timeout_min=240")
+        found[name] = text
+        for kind in (float, int):
+            with contextlib.suppress(ValueError):
+                found[name] = kind(text)
+    return found
+
+
+def _run(cells, images, folder: Path, budget: str, retry_failed: bool, place: Place):
     "Run the grid with a line for each cell; the table of what is finished."
-    from dcacn_nb.compare.grid import failures, finished, run_grid
+    from dcacn_nb.compare.grid import count_finished, failures, run_grid
+    from dcacn_nb.compare.progress import grid_progress
     from dcacn_nb.runs.progress import ProgressBar
 
+    call.on_interrupt = "The same command resumes the grid."
+    if place.on == "slurm":
+        call.on_interrupt = f"The jobs stay in the queue. How far they are: dcacn grid {folder}"
     number = {cell.folder: i for i, cell in enumerate(cells, start=1)}
 
     def observers(cell):
-        complain(f"{number[cell.folder]}/{len(cells)}: {cell.folder.as_posix()}")
+        complain(f"{number[cell.folder]}/{len(cells)}: {cell.folder.as_posix()} ({grid_progress(folder)})")
         return [ProgressBar()] if sys.stderr.isatty() else []
 
-    done = sum(finished(folder / cell.folder) for cell in cells)
+    done = count_finished(cells, folder)
     say(f"{len(cells)} runs in {folder}" + (f", {done} of them done" if done else "") + f"; budget: {budget}")
-    options = dict(labels=images.labels, budget=budget, observers=observers, retry_failed=retry_failed)
-    with checking(RuntimeError):
+    options = dict(labels=images.labels, budget=budget, retry_failed=retry_failed, **place.options)
+    if place.on == "local":
+        options["observers"] = observers
+    with checking(RuntimeError), place.at_work():
         table = run_grid(cells, images, folder, **options)
-    for path, error in failures(folder).items():
-        complain(f"failed: {path}: {error}")
+    _say_failures(failures(folder))
     return table
 
 
-def _present(table, folder: Path, dataset: "str | None") -> None:
+def _say_failures(found: "dict[str, str]") -> None:
+    "One line for each cell that failed."
+    for path, error in found.items():
+        complain(f"failed: {path}: {error}")
+
+
+@guarded
+def grid(
+    folder: o.OneGrid,
+    paper: o.Quoted = None,
+    as_json: o.AsJson = False,
+) -> None:
+    "How far a grid is, with the time left, and the tables of its finished runs: from its run folders, on any machine."
+    from dcacn_nb.compare.grid import collect, failures
+    from dcacn_nb.compare.progress import grid_progress
+
+    with checking():
+        state, table = grid_progress(folder), collect(folder)
+    say(str(state))
+    _say_failures(failures(folder))
+    _present(table, folder, paper.value if paper else None, counts=state.counts, seconds_left=state.seconds_left)
+
+
+def _present(table, folder: Path, dataset: "str | None", **more) -> None:
     "The summary for people, the rows for machines, and where the files are."
     files = write_tables(table, folder, dataset) if len(table) else []
     if len(table) and table.acc.notna().any():
@@ -167,7 +310,7 @@ def _present(table, folder: Path, dataset: "str | None") -> None:
         _say_label_free(table)
     for path in files:
         say(f"Written: {path}")
-    answer({"folder": folder, "runs": table.to_dict("records"), "files": files})
+    answer({"folder": folder, "runs": table.to_dict("records"), "files": files} | more)
 
 
 def _say_scores(table) -> None:
@@ -184,11 +327,14 @@ def _say_scores(table) -> None:
 
 def _say_label_free(table) -> None:
     "The runs of images without labels."
-    shown = table.sort_values("view_information", ascending=False)
-    shown = shown.assign(view_information=shown.view_information.map("{:.3f}".format)).to_dict("records")
-    say(rows_table(shown, method="method", setting="setting", seed="seed", view_information="view information"))
+    pair = "view" if table.view_information.notna().any() else "neighbour"
+    figure = f"{pair}_information"
+    shown = table.sort_values(figure, ascending=False)
+    shown = shown.assign(**{figure: shown[figure].map("{:.3f}".format)}).to_dict("records")
+    say(rows_table(shown, method="method", setting="setting", seed="seed", **{figure: f"{pair} information"}))
+    two = "two views of an image" if pair == "view" else "an image and its nearest neighbours"
     say(
-        "No labels, so no scores. View information (0 to 1) measures how well two views of an image agree on its "
+        f"No labels, so no scores. {pair.capitalize()} information (0 to 1) measures how well {two} agree on the "
         "cluster. Whether the clusters are those you want, only the reports show."
     )
 

@@ -2,9 +2,9 @@
 
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from typer import Argument, Option
+from typer import Argument, BadParameter, Option
 
 IMAGES, TRAINING, OUTPUT = "Images", "Training", "Output"  # panels of the help text
 
@@ -14,6 +14,14 @@ class Preset(str, Enum):
 
     default = "default"
     paper = "paper"
+    finetune = "finetune"
+
+
+class Demo(str, Enum):
+    "What the demonstration shows."
+
+    digits = "digits"
+    photos = "photos"
 
 
 class Which(str, Enum):
@@ -29,6 +37,14 @@ class Split(str, Enum):
     all = "all"
     train = "train"
     test = "test"
+
+
+class SortBy(str, Enum):
+    "How files get into folders of clusters."
+
+    copy = "copy"
+    hardlink = "hardlink"
+    link = "link"
 
 
 class OnError(str, Enum):
@@ -62,6 +78,14 @@ class Budget(str, Enum):
     seconds = "seconds"
 
 
+class Engine(str, Enum):
+    "Where the runs of a grid are computed."
+
+    local = "local"
+    joblib = "joblib"
+    slurm = "slurm"
+
+
 class PaperSet(str, Enum):
     "The images of the paper's Table 2."
 
@@ -72,7 +96,10 @@ class PaperSet(str, Enum):
 
 # images
 Source = Annotated[
-    str, Argument(help="A known source (see: dcacn data list) or a folder of images.", show_default=False)
+    str,
+    Argument(
+        help="A known source (see: dcacn data list), a folder of images, or a file of features.", show_default=False
+    ),
 ]
 OtherSource = Annotated[
     str | None,
@@ -81,6 +108,34 @@ OtherSource = Annotated[
         help="Other images than those trained on: a known source or a folder.",
         show_default=False,
         rich_help_panel=IMAGES,
+    ),
+]
+RunSource = Annotated[
+    str | None,
+    Option(
+        "--source",
+        help="Of a run: where its images are now, if they have moved.",
+        show_default=False,
+        rich_help_panel=IMAGES,
+    ),
+]
+MovedTo = Annotated[
+    str | None,
+    Option(
+        "--source",
+        help="Where the images are now, if they have moved; they must be the same.",
+        show_default=False,
+        rich_help_panel=IMAGES,
+    ),
+]
+MoreEpochs = Annotated[
+    int | None,
+    Option(
+        "--epochs",
+        min=1,
+        help="Train to this many epochs, counted from the start of the run (default: as begun).",
+        show_default=False,
+        rich_help_panel=TRAINING,
     ),
 ]
 Root = Annotated[Path, Option(help="Folder of the known sources.", rich_help_panel=IMAGES)]
@@ -108,7 +163,7 @@ Upright = Annotated[
     bool | None,
     Option(
         "--upright/--mirror",
-        help="Images that must not be mirrored: digits, clothes, text.",
+        help="Images that must not be mirrored, such as text; left out: the images say.",
         show_default=False,
         rich_help_panel=IMAGES,
     ),
@@ -138,8 +193,54 @@ Extra = Annotated[
     ),
 ]
 
+EncoderName = Annotated[
+    str,
+    Option(
+        "--encoder",
+        metavar="NAME",
+        help="A pretrained network under the heads: lite0, lite2, any timm model, an ONNX file; "
+        "none: train from scratch; auto: decided by the images.",
+        rich_help_panel=IMAGES,
+    ),
+]
+
+EncoderWeights = Annotated[
+    Path | None,
+    Option(
+        "--encoder-weights",
+        metavar="FILE",
+        help="Weights of your own (.safetensors, or tensors in a .pth) for the timm or open_clip model of --encoder.",
+        show_default=False,
+        rich_help_panel=IMAGES,
+    ),
+]
+MovedWeights = Annotated[
+    Path | None,
+    Option(
+        "--encoder-weights",
+        metavar="FILE",
+        help="Where the encoder's weights file is now, if it has moved; it must be the same.",
+        show_default=False,
+        rich_help_panel=IMAGES,
+    ),
+]
+
+
+def number_or_auto(text: "str | int") -> "int | str":
+    "A number of clusters, or the word auto."
+    if text == "auto":
+        return "auto"
+    try:
+        number = int(text)
+    except ValueError:
+        raise BadParameter(f"{text!r} is not a whole number, and not 'auto'") from None
+    if number < 2:
+        raise BadParameter(f"{number} is not in the range x>=2")
+    return number
+
+
 # training
-Clusters = Annotated[
+FixedClusters = Annotated[
     int | None,
     Option(
         "--clusters",
@@ -149,8 +250,28 @@ Clusters = Annotated[
         show_default=False,
     ),
 ]
-MethodName = Annotated[str, Option(help="dcacn, or a baseline: kmeans, ae, dec, dcec, iic, pica, simclr, cc, ...")]
-PresetName = Annotated[Preset, Option(help="One rule for all images, or the paper's settings.")]
+Clusters = Annotated[
+    Any,
+    Option(
+        "--clusters",
+        "-k",
+        parser=number_or_auto,
+        min=2,
+        metavar="NUMBER|auto",
+        help="Number of clusters looked for; auto: estimated (default: the number of classes, if there are labels).",
+        show_default=False,
+    ),
+]
+MethodName = Annotated[
+    str,
+    Option(
+        help="dcacn, or from scratch kmeans, ae, dec, dcec, iic, pica, simclr, cc, ...; "
+        "with an encoder kmeans, scan, temi, turtle, gmm, ..."
+    ),
+]
+PresetName = Annotated[
+    Preset, Option(help="One rule for all images, the paper's settings, or those for a pretrained ResNet.")
+]
 Epochs = Annotated[
     int | None,
     Option(min=1, help="Passes over the images (default: the preset's).", show_default=False, rich_help_panel=TRAINING),
@@ -215,13 +336,26 @@ NewRunDir = Annotated[
         rich_help_panel=OUTPUT,
     ),
 ]
-SortInto = Annotated[
+Names = Annotated[
     Path | None,
     Option(
-        help="New folder for copies of the images, one folder per cluster.",
+        "--names",
+        help="Text file of words, one per line, to name clusters with (open_clip encoders; default: a built-in list).",
         show_default=False,
         rich_help_panel=OUTPUT,
     ),
+]
+SortInto = Annotated[
+    Path | None,
+    Option(
+        help="New folder for copies of the images, one flat folder per cluster.",
+        show_default=False,
+        rich_help_panel=OUTPUT,
+    ),
+]
+SortHow = Annotated[
+    SortBy,
+    Option(help="What --sort-into makes: copies, hard links (same disk), or symbolic links.", rich_help_panel=OUTPUT),
 ]
 Weights = Annotated[Which, Option("--which", help="The last network, or the best one by the label-free score.")]
 AsJson = Annotated[
@@ -260,6 +394,43 @@ Amount = Annotated[
     ),
 ]
 Retry = Annotated[bool, Option("--retry-failed", help="Run again what failed before.", rich_help_panel=GRID)]
+On = Annotated[
+    Engine,
+    Option(
+        "--on",
+        help="local: one run after another; joblib: several at a time; slurm: an array of jobs (needs submitit).",
+        rich_help_panel=GRID,
+    ),
+]
+Jobs = Annotated[
+    int | None,
+    Option(
+        "--jobs",
+        min=1,
+        help="Runs at a time, with --on joblib (default: one per GPU, or per two cores).",
+        show_default=False,
+        rich_help_panel=GRID,
+    ),
+]
+Resources = Annotated[
+    list[str] | None,
+    Option(
+        "--slurm",
+        metavar="NAME=VALUE",
+        help="Of each job, as submitit names it: timeout_min=240, gpus_per_node=1, slurm_partition=gpu; repeatable.",
+        show_default=False,
+        rich_help_panel=GRID,
+    ),
+]
+Wait = Annotated[
+    bool,
+    Option(
+        "--wait/--no-wait",
+        help="Wait for the jobs, with --on slurm, and show how far they are.",
+        rich_help_panel=GRID,
+    ),
+]
+OneGrid = Annotated[Path, Argument(help="Folder of a grid, as --folder named it.", show_default=False)]
 Quoted = Annotated[
     PaperSet | None,
     Option(
@@ -268,4 +439,98 @@ Quoted = Annotated[
         show_default=False,
         rich_help_panel=OUTPUT,
     ),
+]
+
+# features
+FeaturesFile = Annotated[
+    Path,
+    Option(
+        "--output",
+        "-o",
+        help="File to write: .npz or .safetensors with labels, paths and small pictures; .npy holds features alone.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+FeatureEncoder = Annotated[
+    str,
+    Option(
+        "--encoder",
+        help="Pretrained network: lite0, lite2, a timm model, or an ONNX file.",
+        rich_help_panel=IMAGES,
+    ),
+]
+Views = Annotated[int, Option(min=0, help="Random crops to encode beside each whole image.", rich_help_panel=IMAGES)]
+OverwriteFeatures = Annotated[bool, Option("--overwrite", help="Replace a file of that name.", rich_help_panel=OUTPUT)]
+
+
+# what people ask for once groups are there
+class ExportTo(str, Enum):
+    "What clusters are exported as."
+
+    csv = "csv"
+    links = "links"
+    copies = "copies"
+    label_studio = "label-studio"
+    onnx = "onnx"
+    pt2 = "pt2"
+
+
+class TrackTo(str, Enum):
+    "Programs that show runs."
+
+    tensorboard = "tensorboard"
+    wandb = "wandb"
+
+
+RunOrFeatures = Annotated[
+    Path, Argument(help="Folder of a run, a file of features, or a folder of images.", show_default=False)
+]
+QueryImage = Annotated[
+    str, Argument(help="One of the images (its file, or its number), or another image file.", show_default=False)
+]
+HowMany = Annotated[int, Option("-n", min=1, help="Images to find.")]
+NearThreshold = Annotated[
+    float | None,
+    Option(
+        min=0,
+        max=1,
+        help="Cosine from which on images count as copies (default: a fifth of the usual distance apart).",
+        show_default=False,
+    ),
+]
+ExactOnly = Annotated[bool, Option("--exact", help="Files of the same bytes alone: no encoder is needed.")]
+TableFile = Annotated[
+    Path | None,
+    Option("--output", "-o", help="CSV file to write, new.", show_default=False, rich_help_panel=OUTPUT),
+]
+ExportForm = Annotated[
+    ExportTo | None,
+    Option(
+        "--to",
+        help="A table; one flat folder per cluster of links or copies; tasks for Label Studio; the network as ONNX or "
+        "torch.export (default: by the ending, else csv).",
+        show_default=False,
+    ),
+]
+TrackForm = Annotated[TrackTo, Option("--to", help="The program.")]
+TrackFolder = Annotated[
+    Path | None,
+    Option(
+        "--output",
+        "-o",
+        help="Folder for its files (default: RUN_DIR/tensorboard; for wandb RUN_DIR).",
+        show_default=False,
+        rich_help_panel=OUTPUT,
+    ),
+]
+Project = Annotated[str, Option(help="Name of the project, for wandb.", rich_help_panel=OUTPUT)]
+ExportTarget = Annotated[
+    Path,
+    Argument(
+        help="New file (.csv, .json for Label Studio, .onnx or .pt2 for the network) or folder.", show_default=False
+    ),
+]
+OnlyGroups = Annotated[
+    list[str] | None,
+    Option("--only", metavar="CLUSTER", help="A cluster's number or name; repeatable.", show_default=False),
 ]

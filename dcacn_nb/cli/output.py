@@ -5,12 +5,15 @@
 | 0 | done |
 | 2 | the input cannot be used: a wrong option, a missing folder, a damaged file; one line says what would be right |
 | 1 | something failed that the user could not have known |
-| 130 | Ctrl-C (128 + the number of the signal, as shells count) |
+| 130 | Ctrl-C (128 + the number of the signal, as shells count; 143 after SIGTERM, 129 after SIGHUP) |
+
+Everything that is written goes through this module, which makes it safe to show: see `printable`.
 """
 
 import functools
 import json
 import math
+import os
 import shlex
 import shutil
 import sys
@@ -18,33 +21,61 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
+from typing import TextIO
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-call = SimpleNamespace(debug=False, json=False)  # switches of the present call; every call sets them again
+from dcacn_nb.cli import signals
+from dcacn_nb.core.text import printable
+
+# switches of the present call, and what an interrupted call adds; every call sets them again
+call = SimpleNamespace(debug=False, json=False, on_interrupt="", rank=0)
+
+
+def steady_streams() -> None:
+    "Let what a stream's encoding lacks be written as an escape: a Chinese name must not end a command on cp1252."
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def say(*parts: object) -> None:
     "Text or a table for people: standard output, or standard error when a machine reads the former."
-    _console(call.json).print(*parts)
+    _print(call.json, *parts)
 
 
 def complain(text: str) -> None:
     "One message on standard error."
-    _console(True).print(text)
+    _print(True, text)
 
 
-def _console(stderr: bool) -> Console:
+def _print(stderr: bool, *parts: object) -> None:
     "Plain output, in a notebook too; long lines are left to the terminal, so that paths and commands can be copied."
-    return Console(stderr=stderr, soft_wrap=True, markup=False, highlight=False, force_jupyter=False)
+    if call.rank:  # of several processes that do the same, the first speaks
+        return
+    console = Console(stderr=stderr, soft_wrap=True, markup=False, highlight=False, force_jupyter=False)
+    shown = [printable(part) if isinstance(part, str) else part for part in parts]
+    with console.capture() as text:  # rich would end the process where nobody listens
+        console.print(*shown)
+    _write(sys.stderr if stderr else sys.stdout, text.get())
 
 
 def answer(result: dict) -> None:
     "The one JSON object of a call, if it was asked for."
-    if call.json:
-        sys.stdout.write(json.dumps(_strict(result)) + "\n")
+    if call.json and not call.rank:
+        _write(sys.stdout, json.dumps(_strict(result)) + "\n")
+
+
+def _write(stream: TextIO, text: str) -> None:
+    "Write; if nobody listens any more, as after `| head` or in a closed terminal, the work goes on in silence."
+    try:
+        stream.write(text)
+        stream.flush()
+    except OSError:
+        with open(os.devnull, "wb") as nothing:
+            os.dup2(nothing.fileno(), stream.fileno())  # or the interpreter would complain at its end
 
 
 def _strict(value: object) -> object:
@@ -69,7 +100,7 @@ def rows_table(
     for title in titles.values():
         table.add_column(title, overflow="fold")
     for row in rows:
-        table.add_row(*(str(row[key]) for key in titles))
+        table.add_row(*(printable(str(row[key])) for key in titles))
     return table
 
 
@@ -109,19 +140,35 @@ def guarded(command: Callable) -> Callable:
 
     @functools.wraps(command)
     def run(*args, **kwargs):
-        call.json = kwargs.get("as_json", False)
+        call.json, call.on_interrupt = kwargs.get("as_json", False), ""
         try:
             return command(*args, **kwargs)
         except (typer.Exit, typer.Abort):
             raise
         except KeyboardInterrupt:
-            complain("Interrupted.")
-            raise typer.Exit(130) from None
+            raise _interrupted() from None
         except Exception as error:
+            if signals.interrupted():  # a library made another error of it
+                raise _interrupted() from None
             if call.debug:
                 raise
-            bad = isinstance(error, BadInput)
-            complain(f"Error: {error}" if bad else f"Failed: {type(error).__name__}: {error}\n(--debug shows where)")
-            raise typer.Exit(2 if bad else 1) from None
+            raise _failed(error) from None
 
     return run
+
+
+def _interrupted() -> typer.Exit:
+    "Say that a call was interrupted, and how to go on."
+    signals.let_go()
+    complain(f"Interrupted. {call.on_interrupt}".strip())
+    return typer.Exit(signals.exit_code())
+
+
+def _failed(error: Exception) -> typer.Exit:
+    "Say what was wrong: in one line if the user can put it right, else with the way to find out more."
+    bad = isinstance(error, BadInput)
+    what = str(error) or "without a message"
+    rank, call.rank = call.rank, 0  # an error may be that of one process alone
+    text = f"Error: {what}" if bad else f"Failed: {type(error).__name__}: {what}\n(--debug shows where)"
+    complain(f"[process {rank}] {text}" if rank else text)
+    return typer.Exit(2 if bad else 1)

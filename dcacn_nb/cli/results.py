@@ -1,26 +1,39 @@
 """What a run leaves behind: a summary in words, a table of clusters, sorted copies of the images."""
 
-import csv
-import errno
-import io
-import os
-import shutil
-import tempfile
 from pathlib import Path
 
 from dcacn_nb.cli.output import BadInput, complain, resume_command, say
 
 SCORES = "ACC {acc:.3f}  NMI {nmi:.3f}  ARI {ari:.3f}  (labels were used for these scores alone, never in training)"
 
+TERMS = {  # in the sentences on a run's health
+    "balance entropy": "1 where clusters are of one size",
+    "assignment entropy": "0 where every image is certain of its cluster",
+    "neighbour agreement": "how often an image and its most similar images share a cluster",
+    "view agreement": "how often two distorted copies of an image share a cluster",
+    "neighbour information": "how far the cluster of the one tells that of the other, 0 to 1",
+    "view information": "how far the cluster of the one tells that of the other, 0 to 1",
+}
+
+
+def explained(
+    sentences: "list[str]",
+) -> "list[str]":  # one line, or none
+    "What the terms in the sentences on a run mean."
+    found = [f"{term}: {meaning}" for term, meaning in TERMS.items() if any(term in text for text in sentences)]
+    return [f"({'; '.join(found)})"] if found else []
+
 
 def in_words(
     run_dir: Path,  # a run folder
 ) -> "list[str]":  # one sentence each
-    "The report's sentences on a run's health."
+    "The report's sentences on a run's health, from what the report looks at: evaluations and the last snapshot."
     from dcacn_nb.report.diagnosis import diagnose
-    from dcacn_nb.runs.log import read_events
+    from dcacn_nb.report.record import read_record
 
-    return diagnose(read_events(run_dir, arrays=False))
+    record = read_record(run_dir, epochs=[])
+    start = [] if record.start is None else [record.start]
+    return diagnose([*start, *record.evaluations, *record.snapshots[-1:]])
 
 
 def report_files(
@@ -41,16 +54,22 @@ def summarise(run, images, run_dir: Path) -> dict:
     "Print how a run went, for people, and return the same as a dictionary."
     import numpy as np
 
+    from dcacn_nb.report.record import cluster_names
+
     sizes = np.bincount(run.assignments, minlength=run.config.n_clusters).tolist()
     files, words = report_files(run_dir), in_words(run_dir)
     scores = [SCORES.format(**run.scores)] if run.scores else []
-    for line in [sizes_in_words(sizes), *scores, *words, f"Run folder: {run_dir}", *(f"Report: {f}" for f in files)]:
+    names = cluster_names(run_dir)
+    named = [f"Names: {', '.join(f'{k} {name}' for k, name in sorted(names.items()))}"] if names else []
+    report = [f"Report: {file}" for file in files]
+    for line in [sizes_in_words(sizes), *named, *scores, *words, *explained(words), f"Run folder: {run_dir}", *report]:
         say(line)
     return {
         "status": run.status,
         "run_dir": run_dir,
         "n_images": len(images),
         "cluster_sizes": sizes,
+        "names": names,
         "scores": run.scores,
         "health": run.health,
         "diagnosis": words,
@@ -58,64 +77,44 @@ def summarise(run, images, run_dir: Path) -> dict:
     }
 
 
-def write_clusters(path: Path, names: "list[str]", probabilities) -> None:
+def write_clusters(path: Path, names: "list[str]", probabilities, home: "Path | None" = None) -> None:
     "A CSV file of path, cluster, confidence."
+    from dcacn_nb.clusters.export import cluster_csv
     from dcacn_nb.core.files import atomic_write
 
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    writer.writerow(["path", "cluster", "confidence"])
-    for name, row in zip(names, probabilities):
-        writer.writerow([name, int(row.argmax()), f"{float(row.max()):.4f}"])
     try:
-        # file names that are not text in this machine's encoding keep their bytes
-        atomic_write(path, text.getvalue().encode("utf-8", "surrogateescape"))
+        atomic_write(path, cluster_csv(names, probabilities), home=home)
     except OSError as error:
         raise BadInput(
             f"{path} cannot be written ({error.strerror}); give another place for the table of clusters"
         ) from error
 
 
-def sort_images(
-    paths: "list[str]",  # the images' files
-    clusters,  # (N,) cluster of each
-    target: Path,  # new folder; it appears when all files are copied
-) -> None:
-    "Copy every image into target/cluster_K, with the sub-folders it had."
-    if target.exists():
-        raise FileExistsError(errno.EEXIST, "exists already", str(target))
-    root = os.path.commonpath([os.path.dirname(path) for path in paths])
-    target.parent.mkdir(parents=True, exist_ok=True)
-    # the temporary folder is removed on any error; only a kill leaves it
-    with tempfile.TemporaryDirectory(prefix=f"{target.name}-", suffix=".part", dir=target.parent) as part:
-        for path, cluster in zip(paths, clusters):
-            place = Path(part) / "all" / f"cluster_{cluster}" / os.path.relpath(path, root)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(path, place)
-        (Path(part) / "all").rename(target)
-
-
 def leave_clusters(
     run,  # a finished run
     images,  # the ImageSet it was trained on
-    run_dir: Path,  # where clusters.csv goes
+    run_dir: Path,  # where `fit` left clusters.csv
     sort_into: "Path | None" = None,  # new folder for sorted copies
+    how: str = "copy",  # or "link", "hardlink"
 ) -> dict:  # what was written, by kind
-    "The table of clusters for images that are files, and copies sorted by cluster."
+    "For images that are files, where their table of clusters is, and copies sorted by cluster."
+    from dcacn_nb.clusters.export import sort_images
+
     if images.paths is None:
         return {}
     table = run_dir / "clusters.csv"
-    write_clusters(table, images.paths, run.probabilities.numpy())
+    if not table.is_file():
+        raise BadInput(f"{table} could not be written; make room there, then: {resume_command(run_dir)}")
     say(f"Clusters: {table}")
     if sort_into is None:
         return {"clusters": table}
     try:
-        sort_images(images.paths, run.assignments, sort_into)
+        sort_images(images.paths, run.assignments, sort_into, how)
     except OSError as error:  # the run itself is done
-        elsewhere = f"{resume_command(run_dir)} --sort-into NEW"
-        complain(f"No sorted copies: {error.filename or sort_into}: {error.strerror}; to another place: {elsewhere}")
+        elsewhere, what = f"{resume_command(run_dir)} --sort-into NEW", str(error.strerror).partition(";")[0]
+        complain(f"No sorted copies: {error.filename or sort_into}: {what}; to another place: {elsewhere}")
         return {"clusters": table}
-    say(f"Sorted copies: {_short(sort_into)}")
+    say(f"Sorted {'copies' if how == 'copy' else 'links'}: {_short(sort_into)}")
     empty = sorted(set(range(run.config.n_clusters)) - set(map(int, run.assignments)))
     if empty:
         total, names = run.config.n_clusters, ", ".join(map(str, empty))

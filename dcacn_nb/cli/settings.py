@@ -1,6 +1,7 @@
 """Settings and seeds from text."""
 
 import dataclasses
+import re
 from collections.abc import Callable
 
 
@@ -78,18 +79,39 @@ def parse_seeds(
 
 def check_settings(
     changes: dict,  # field of TrainConfig -> value
-    clusters: "int | None" = None,  # -k
+    clusters: "int | str | None" = None,  # -k
     method: str = "dcacn",
 ) -> None:
-    "Refuse what is wrong for any images, before they are read; the rest is checked with the images."
-    from dcacn_nb.baselines import find_method
-    from dcacn_nb.core.checks import check_int
+    "Refuse what is wrong for any images, before PyTorch is loaded, which takes long; the rest is checked with images."
+    from dcacn_nb.core.checks import check_in, check_int
+    from dcacn_nb.core.knobs import check_knob
+    from dcacn_nb.method.config import TrainConfig
+    from dcacn_nb.methods import method_names
+
+    if clusters not in (None, "auto"):
+        check_int("-k", clusters, low=2)
+    check_in("method", method, list(dict.fromkeys([*method_names(), *method_names(frozen=True)])))
+    check_device(changes.get("device", "auto"))
+    for field in dataclasses.fields(TrainConfig):
+        if field.name in changes:
+            check_knob(field, changes[field.name])
+
+
+def check_device(
+    device: str,  # --device
+) -> None:
+    "Refuse a word that names no device; whether this machine has it, only PyTorch can tell."
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device):
+        raise ValueError(f"device must be 'auto', 'cpu', 'cuda', 'cuda:N' or 'mps', got {device!r}")
+
+
+def check_together(
+    changes: dict,  # field of TrainConfig -> value, each checked already
+) -> None:
+    "Refuse settings that do not go together, or not with this machine, before images are read."
     from dcacn_nb.core.devices import pick_device
     from dcacn_nb.method.config import TrainConfig
 
-    if clusters is not None:
-        check_int("-k", clusters, low=2)
-    find_method(method)
     pick_device(changes.get("device", "auto"))
     sizes = ("image_size", "global_size", "local_size")  # these must fit together, and fit the images
     TrainConfig(**{name: value for name, value in changes.items() if name not in sizes})

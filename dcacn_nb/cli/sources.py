@@ -7,6 +7,7 @@ import typer
 
 from dcacn_nb.cli import options as o
 from dcacn_nb.cli.output import answer, checking, guarded, rows_table, say
+from dcacn_nb.cli.reading import check_source
 
 app = typer.Typer(no_args_is_help=True, help="The data sets known by name: list, download, verify.")
 Known = Annotated[str, typer.Argument(help="A known source.", show_default=False)]
@@ -32,12 +33,13 @@ def download(source: Known, root: o.Root = Path("data"), as_json: o.AsJson = Fal
     "Download a known source; files that exist are not fetched again."
     from dcacn_nb.core.checks import check_in
     from dcacn_nb.data.catalogue import SOURCES, SYNSETS
-    from dcacn_nb.data.loading import load_images
 
     with checking():
         check_in("source", source, list(SOURCES))
         if source in SYNSETS:
             raise ValueError(f"{source} cannot be downloaded: {SOURCES[source][-1]}")
+        from dcacn_nb.data.loading import load_images
+
     images = load_images(source, root=root, download=True)
     say(repr(images))
     answer({"source": source, "root": root, "n_images": len(images), "protocol": images.protocol})
@@ -47,6 +49,7 @@ def download(source: Known, root: o.Root = Path("data"), as_json: o.AsJson = Fal
 @guarded
 def verify(source: o.Source, root: o.Root = Path("data"), as_json: o.AsJson = False) -> None:
     "What exists of a source, file by file; exit code 1 if something is missing or damaged."
+    check_source(source)
     from dcacn_nb.data.sources import verify as verify_source
 
     with checking():

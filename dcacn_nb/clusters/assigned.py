@@ -10,7 +10,9 @@ import pandas as pd
 
 from dcacn_nb.core.events import SnapshotTaken
 from dcacn_nb.core.files import atomic_write
+from dcacn_nb.core.text import csv_cell
 from dcacn_nb.data.arrays import from_arrays
+from dcacn_nb.data.feature_set import FeatureSet
 from dcacn_nb.data.image_set import ImageSet
 
 PIECE = 65_536  # rows of probabilities read at once
@@ -64,18 +66,21 @@ class AssignedImages:
 
 
 def assigned_set(
-    images: object,  # ImageSet, or an array or tensor as for `from_arrays`; uint8 ones may be memory-mapped
+    images: object,  # ImageSet, FeatureSet, or an array or tensor as for `from_arrays`; may be memory-mapped
     probabilities: object,  # (N,K): array, memory map or tensor
 ) -> AssignedImages:  # all images
     "Every image of a set, with its cluster."
-    images = images if isinstance(images, ImageSet) else from_arrays(images)
+    images = images if isinstance(images, (ImageSet, FeatureSet)) else from_arrays(images)
+    pictures = images.images
+    if pictures is None:  # features without pictures
+        pictures = np.broadcast_to(np.zeros((1, 1, 1, 1), np.uint8), (len(images), 1, 1, 1))
     shape = tuple(getattr(probabilities, "shape", ()))
     if len(shape) != 2 or shape[0] != len(images) or not shape[1]:
         wanted = f"(N,K) with one row for each of {len(images)} images"
         raise ValueError(f"probabilities must be {wanted}, got {shape or type(probabilities).__name__}")
     clusters, confidence = _assigned(probabilities)
     every = np.arange(len(images))
-    return AssignedImages(every, clusters, confidence, probabilities, images.images, every, images.paths, len(images))
+    return AssignedImages(every, clusters, confidence, probabilities, pictures, every, images.paths, len(images))
 
 
 def assigned_snapshots(
@@ -145,16 +150,11 @@ def csv_bytes(
         if safe[column].dtype == object or isinstance(safe[column].dtype, pd.StringDtype):
             values, first = np.unique(safe[column].astype(str), return_inverse=True)
             safe[column] = (
-                np.array([_literal(value) for value in values], object)[first] if len(values) else safe[column]
+                np.array([csv_cell(value) for value in values], object)[first] if len(values) else safe[column]
             )
     file = io.StringIO()
     safe.to_csv(file, index=False, float_format="%.6g", lineterminator="\r\n")
-    return file.getvalue().encode("utf-8-sig", "replace")
-
-
-def _literal(text: str) -> str:
-    "A text that a spreadsheet shows and does not run; wide forms of its characters count, and space before them."
-    return "'" + text if text.lstrip()[:1] in tuple("=+-@＝＋－＠") or text[:1] in ("\t", "\r", "\n") else text
+    return file.getvalue().encode("utf-8-sig")
 
 
 def write_table(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dcacn_nb.core.files import atomic_write
+from dcacn_nb.core.files import atomic_write, read_regular
 
 LONGEST = 60  # characters of a name
 MAX_UNDO = 1000  # edits that can be undone
@@ -342,7 +342,7 @@ class GroupingFile:
     def _bytes(self) -> "bytes | None":
         "What the file holds; None if there is none."
         try:
-            return self.path.read_bytes()
+            return read_regular(self.path)
         except FileNotFoundError:
             return None
 

@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from dcacn_nb.baselines import find_method
 from dcacn_nb.core.checks import check_in
 from dcacn_nb.core.events import EpochDone
+from dcacn_nb.data.feature_set import FeatureSet, training_tensor
+from dcacn_nb.data.mirror import must_stay_upright
+from dcacn_nb.fitting import method_for, settings_for
 from dcacn_nb.method.config import TrainConfig, preset
 from dcacn_nb.method.model import ClusterNet
 from dcacn_nb.method.step import Method
 from dcacn_nb.method.train import train
+from dcacn_nb.methods import build_network
 
 BUDGETS = ("epochs", "images", "seconds")
 _UNFIT = '/\\:*?"<>|'  # characters that cannot be part of a folder's name everywhere
@@ -44,7 +47,7 @@ def setting_name(
 
 
 def make_cell(
-    images,  # ImageSet or tensor: only its size, colour and orientation are used
+    images,  # ImageSet, FeatureSet or tensor: only size, colour and orientation are used
     n_clusters: int,  # K
     method: "str | Method",  # a name, or a method of your own
     setting: Changes,  # fields of TrainConfig and, as "METHOD.option", options of the method
@@ -60,9 +63,8 @@ def make_cell(
             f"label must be usable as a folder's name, got {label!r}; leave out {' '.join(_UNFIT)} and a leading dot"
         )
     options, changes = _split_setting(method, setting)
-    if isinstance(method, str):
-        method = find_method(method, **options)
-    config = preset("default", images, n_clusters, upright=upright, **(base | changes | {"seed": seed}))
+    method = method_for(method, images, **options)
+    config = settings_for(images, n_clusters, "default", upright, method, **(base | changes | {"seed": seed}))
     config = method.settings(config)
     for name, value in changes.items():
         if getattr(config, name) != value:
@@ -86,12 +88,12 @@ def _split_setting(method: "str | Method", setting: Changes) -> "tuple[Changes, 
 
 def seconds_per_epoch(
     cell: Cell,  # what to time
-    images,  # (N,C,H,W) uint8 tensor
+    images,  # (N,C,H,W) uint8 tensor, or features
 ) -> float:  # seconds of one epoch's steps, without its evaluation
     "Time a run of two epochs: of a method with phases, one epoch of each of the first two."
     config = dataclasses.replace(cell.config, epochs=2, log_every=1, eval_every=2, snapshot_every=0)
     config = cell.method.settings(config)
-    model = cast(ClusterNet, cell.method.network(config))
+    model = cast(ClusterNet, build_network(cell.method, config))
     done = [event for event in train(model, images, config, method=cell.method) if isinstance(event, EpochDone)]
     return sum(event.seconds for event in done) / len(done)
 
@@ -104,12 +106,24 @@ def under_budget(
 ) -> Cell:  # at least one epoch
     "The cell with as many epochs as the budget allows."
     check_in("budget", kind, BUDGETS)
-    cost: float = 1  # of one epoch
     if kind == "images":
-        cost = cell.method.passes(cell.config)
-    elif kind == "seconds":
-        cost = seconds_per_epoch(cell, images)
+        return _under_passes(cell, amount)
+    cost = seconds_per_epoch(cell, images) if kind == "seconds" else 1
     return with_epochs(dataclasses.replace(cell, timed=kind == "seconds"), max(1, round(amount / cost)))
+
+
+def total_passes(
+    cell: Cell,
+) -> int:
+    "Images through the network per image in all epochs."
+    return round(cell.method.passes(cell.config) * cell.config.epochs)
+
+
+def _under_passes(cell: Cell, amount: float) -> Cell:
+    "The epochs whose passes are nearest to `amount`; what an epoch costs may depend on their number."
+    near = max(1, round(amount / cell.method.passes(cell.config)))
+    tried = [with_epochs(cell, epochs) for epochs in range(max(1, near - 2), near + 3)]
+    return min(tried, key=lambda one: (abs(total_passes(one) - amount), one.config.epochs))
 
 
 def with_epochs(cell: Cell, epochs: int) -> Cell:
@@ -124,11 +138,11 @@ def default_amount(
     "The budget that DCACN's preset uses: its epochs, or the passes per image in all of them."
     if kind == "seconds":
         raise ValueError("amount must be given for budget='seconds': the seconds of each run")
-    return reference.epochs * (1 if kind == "epochs" else 2 + reference.n_local)
+    return reference.epochs if kind == "epochs" else round(Method().passes(reference) * reference.epochs)
 
 
 def make_grid(
-    images,  # ImageSet, or a uint8 tensor (N,C,H,W)
+    images,  # ImageSet, a uint8 tensor (N,C,H,W), or a FeatureSet: heads on the same features
     n_clusters: int,  # K
     methods: "Sequence[str | Method]" = ("dcacn",),  # names of method_names(), or methods of your own
     settings: "Settings | Sequence[Changes]" = ({},),  # changes of each setting, or label -> changes
@@ -139,17 +153,23 @@ def make_grid(
     upright: "bool | None" = None,  # as in `preset`
     **base,  # settings of all cells, e.g. width=8
 ) -> "list[Cell]":  # seed by seed, so that a stopped grid has whole seeds
-    "The cells of methods × settings × seeds under one budget."
+    "The cells of methods × settings × seeds under one budget; heads on features keep their own, unless one is given."
     check_in("budget", budget, BUDGETS)
-    if amount is None:
+    own = isinstance(images, FeatureSet) and amount is None and "epochs" not in base
+    if upright is None and not isinstance(images, FeatureSet):  # once, not in every cell
+        upright = must_stay_upright(getattr(images, "images", images))[0]
+    if amount is None and not own:
         amount = default_amount(budget, preset("default", images, n_clusters, upright=upright, **base))
     named = settings if isinstance(settings, dict) else {setting_name(changes): changes for changes in settings}
-    tensor, cells, epochs = getattr(images, "images", images), [], {}
+    tensor, cells, epochs = training_tensor(images), [], {}
     for seed, method, (label, changes) in itertools.product(seeds, methods, named.items()):
         cell = make_cell(images, n_clusters, method, changes, seed, label=label, upright=upright, **base)
         place = cell.folder.parent
+        if own:
+            cells.append(cell)
+            continue
         if place not in epochs:  # one timing serves all seeds of a setting
-            epochs[place] = under_budget(cell, budget, amount, tensor).config.epochs
+            epochs[place] = under_budget(cell, budget, cast(float, amount), tensor).config.epochs
         cells.append(with_epochs(dataclasses.replace(cell, timed=budget == "seconds"), epochs[place]))
     return cells
 
@@ -168,6 +188,7 @@ FACTORS: "dict[str, Settings]" = {  # factor -> alternatives to the default, by 
     },
     "cluster axis": {"columns": {"cluster_axis": "cluster"}},
     "balance": {"no balance term": {"balance_weight": 0.0}, "balance x 2": {"balance_weight": 2.0}},
+    "head start": {"head start": {"cluster_start": 0.8}},
 }
 NONE_OF_THE_THREE: Changes = {
     "n_local": 0,

@@ -2,31 +2,35 @@
 
 A grid can be interrupted and resumed, and several processes can share it: the run folders are all it keeps."""
 
-import importlib.util
 import json
-import logging
-import traceback
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import psutil
 
-from dcacn_nb.compare.cells import Cell, with_epochs
+from dcacn_nb.compare.cells import Cell
+from dcacn_nb.compare.engines import ENGINES, check_engine, run_on_joblib, run_on_slurm
+from dcacn_nb.compare.progress import GridWatch, plan_cells
+from dcacn_nb.compare.shared_images import keep_images
 from dcacn_nb.compare.tables import SCORES
-from dcacn_nb.core.events import EpochDone, Evaluated, Event, RunFinished, RunStarted
-from dcacn_nb.core.files import atomic_write
-from dcacn_nb.fitting import fit
-from dcacn_nb.runs.driver import Run
-from dcacn_nb.runs.folder import FolderInUse, read_about
-from dcacn_nb.runs.log import read_events
+from dcacn_nb.compare.work import Observer, Work, check_notebook, finished, read_object, write_object
+from dcacn_nb.core.checks import check_in
+from dcacn_nb.core.events import EpochDone, Evaluated, RunStarted
+from dcacn_nb.core.files import sweep
+from dcacn_nb.core.launch import check_alone
+from dcacn_nb.core.text import logger
+from dcacn_nb.data.feature_set import training_tensor
+from dcacn_nb.encoders.names import PLACES
+from dcacn_nb.runs.folder import read_about
+from dcacn_nb.runs.log import each_event
 
-log = logging.getLogger(__name__)
-Observer = Callable[[Event], None]
+log = logger(__name__)
 COLUMNS = [
     *("method", "setting", "seed", *SCORES),
-    *("view_information", "view_agreement", "balance_entropy", "assignment_entropy", "n_empty"),
+    *("view_information", "view_agreement", "neighbour_information", "neighbour_agreement"),
+    *("balance_entropy", "assignment_entropy", "n_empty"),
     *("epochs", "passes", "seconds", "memory_mib", "parameters", "n_images", "protocol", "budget"),
     *("dcacn_nb", "torch", "python", "machine", "threads", "cuda"),
 ]
@@ -34,7 +38,7 @@ COLUMNS = [
 
 def run_grid(
     cells: Sequence[Cell],  # as make_grid returns them
-    images,  # ImageSet, or a uint8 tensor (N,C,H,W): the same for all
+    images,  # ImageSet, a uint8 tensor (N,C,H,W), or a FeatureSet: the same for all
     folder: "str | Path",  # of this grid; created if missing, resumed if it exists
     *,
     labels: "np.ndarray | None" = None,  # to score the evaluations with, for nothing else
@@ -43,30 +47,34 @@ def run_grid(
     retry_failed: bool = False,  # run again what failed before
     notebook: "str | Path | None" = None,  # has a parameter `run_dir`; papermill runs it for each finished cell
     report: bool = True,  # write a report.html for each run; its pictures take some seconds per run
+    on: str = "local",  # "local": here, one after another; "joblib": its workers; "slurm": jobs, through submitit
+    resources: "dict | None" = None,  # joblib: n_jobs; slurm: of each job, as submitit names them, e.g. timeout_min
+    wait: bool = True,  # False, with "slurm": return once the jobs are queued
+    progress: bool = False,  # show how far the whole grid is
 ) -> pd.DataFrame:  # what `collect(folder)` returns at the end
     "Run every cell that is neither finished nor held by another process; a failure is recorded, and the rest runs."
-    folder = Path(folder)
-    _check_notebook(notebook)
+    folder, resources = Path(folder), resources or {}
+    check_alone("run_grid")  # processes share a grid by its folder, each with cells of its own
+    check_in("on", on, ENGINES)
+    check_engine(on, resources)
+    check_notebook(notebook)
     folder.mkdir(parents=True, exist_ok=True)
     _open_grid(folder, _describe_grid(images, budget))
-    for cell in cells:
-        where = folder / cell.folder
-        cell = _with_first_epochs(cell, where.parent / "epochs.json") if cell.timed else cell
-        if not finished(where) and (retry_failed or not (where / "failed.json").exists()):
-            _run_cell(cell, images, where, labels, observers(cell), report)
-        if notebook is not None and finished(where) and not (where / "notebook.ipynb").exists():
-            _run_notebook(notebook, where)
+    plan_cells(folder, [cell.folder.as_posix() for cell in cells])
+    sweep(folder)
+    work = Work(folder, observers, retry_failed, notebook, report)
+    with GridWatch(folder) if progress else nullcontext():
+        if on == "local":
+            for cell in cells:
+                work.do(cell, images, labels)
+            return collect(folder)
+        kept = keep_images(images, labels, folder)
+        cells = [cell for cell in cells if not work.is_settled(cell)]
+        if on == "joblib":
+            run_on_joblib(work, cells, kept, resources)
+        elif cells:
+            run_on_slurm(work, cells, kept, resources, wait)
     return collect(folder)
-
-
-def finished(
-    folder: "str | Path",  # a run folder, which need not exist yet
-) -> bool:
-    "Whether a run has come to its own end."
-    if not (Path(folder) / "events.jsonl").exists():
-        return False
-    events = read_events(folder, arrays=False)
-    return bool(events) and isinstance(events[-1], RunFinished) and events[-1].reason == "completed"
 
 
 def collect(
@@ -83,36 +91,35 @@ def failures(
 ) -> "dict[str, str]":  # the cell's path -> what went wrong
     "The cells that failed."
     folder = Path(folder)
-    return {
-        path.parent.relative_to(folder).as_posix(): _read_json(path)["error"]
-        for path in sorted(folder.glob("*/*/seed-*/failed.json"))
-    }
+    found = {}
+    for path in sorted(folder.glob("*/*/seed-*/failed.json")):
+        try:
+            error = str(read_object(path).get("error", "unknown"))
+        except (ValueError, OSError) as damaged:
+            error = str(damaged)
+        found[path.parent.relative_to(folder).as_posix()] = error
+    return found
 
 
-def _read_json(path: Path):
-    "What a JSON file holds."
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-def _write_json(path: Path, value: object) -> None:
-    "Write a JSON file, whole or not at all."
-    atomic_write(path, json.dumps(value, indent=1).encode())
-
-
-def _check_notebook(notebook: "str | Path | None") -> None:
-    "Refuse a notebook that cannot be run."
-    if notebook is None:
-        return
-    if not Path(notebook).is_file():
-        raise FileNotFoundError(f"notebook must be the path of a notebook, got {str(notebook)!r}, which does not exist")
-    if importlib.util.find_spec("papermill") is None:
-        raise ModuleNotFoundError("notebook needs papermill, which is not installed: pip install 'dcacn_nb[lab]'")
+def count_finished(
+    cells: Sequence[Cell],  # of a grid
+    folder: "str | Path",  # of the grid
+) -> int:
+    "How many of the cells are finished; one whose log is damaged is not."
+    count = 0
+    for cell in cells:
+        with suppress(ValueError, OSError):  # `run_grid` names it
+            count += finished(Path(folder, cell.folder))
+    return count
 
 
 def _describe_grid(images, budget: str) -> dict:
     "What all cells of a folder share, as plain values."
-    shape = list(getattr(images, "images", images).shape)
-    protocol = getattr(images, "protocol", None) or {"source": "array", "shape": shape}
+    shape = list(training_tensor(images).shape)
+    protocol = dict(getattr(images, "protocol", None) or {"source": "array", "shape": shape})
+    if protocol.get("encoder"):  # engine and places of files vary from machine to machine
+        vary = ("engine", *PLACES)
+        protocol["encoder"] = {part: value for part, value in protocol["encoder"].items() if part not in vary}
     return json.loads(json.dumps({"protocol": protocol, "budget": budget}, default=str))
 
 
@@ -120,9 +127,9 @@ def _open_grid(folder: Path, about: dict) -> None:
     "Write grid.json, or refuse a folder that holds results of other images or another budget."
     path = folder / "grid.json"
     if not path.exists():
-        _write_json(path, about)
+        write_object(path, about, folder)
         return
-    there, here = ({**known["protocol"], "budget": known["budget"]} for known in (_read_json(path), about))
+    there, here = (_shared(known, path) for known in (read_object(path), about))
     changed = [
         f"{name}: {there.get(name)!r} there, {here.get(name)!r} now"
         for name in {**there, **here}
@@ -135,88 +142,47 @@ def _open_grid(folder: Path, about: dict) -> None:
         )
 
 
-def _with_first_epochs(cell: Cell, path: Path) -> Cell:
-    "The cell with the epochs that its setting started with: a second timing would give others."
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _write_json(path, cell.config.epochs)
-    return with_epochs(cell, _read_json(path))
-
-
-def _run_notebook(notebook: "str | Path", where: Path) -> None:
-    "Execute a notebook about one run in its own kernel; one that fails is logged, and kept up to the cell that failed."
-    import papermill
-
-    half = where / ".notebook.ipynb"
-    try:
-        papermill.execute_notebook(notebook, half, parameters={"run_dir": str(where.resolve())}, progress_bar=False)
-    except papermill.PapermillExecutionError as error:
-        log.error("the notebook of %s failed: %s", where, error.evalue)
-    half.replace(where / "notebook.ipynb")
-
-
-class _PeakMemory:
-    "An observer that records the process's largest resident memory."
-
-    def __init__(self) -> None:
-        self.process, self.peak = psutil.Process(), 0
-
-    def __call__(self, event: Event) -> None:
-        self.peak = max(self.peak, self.process.memory_info().rss)
-
-
-def _run_cell(cell: Cell, images, where: Path, labels, observers: "Sequence[Observer]", report: bool) -> None:
-    "One cell, from the start or from its last checkpoint, to its end or its failure."
-    memory, failure = _PeakMemory(), where / "failed.json"
-    watching: list[Observer] = [*observers, memory]
-    options = dict(labels=labels, run_dir=where, resume=True, method=cell.method, report=report)
-    try:
-        run = fit(images, cell.config, observers=watching, **options)
-    except FolderInUse:
-        log.info("%s is being run by another process", cell.folder.as_posix())
-        return
-    except Exception as error:  # any error is recorded, and the other cells run
-        log.error("%s failed: %s", cell.folder.as_posix(), error)
-        _write_json(failure, {"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()})
-        return
-    failure.unlink(missing_ok=True)
-    _write_json(where / "cost.json", _cost(cell, run, memory.peak))
-
-
-def _cost(cell: Cell, run: Run, peak: int) -> dict:
-    "What a run took: parameters, memory, and images through the network, each view once, in thousands."
-    return {
-        "parameters": sum(p.numel() for p in run.model.parameters()),
-        "memory_mib": round(peak / 2**20),
-        "passes": cell.method.passes(cell.config) * cell.config.epochs * len(run.images) // 1000,
-    }
+def _shared(about: dict, path: Path) -> dict:
+    "What a grid.json says of its images and budget, in one dictionary."
+    if not isinstance(about.get("protocol"), dict) or not isinstance(about.get("budget"), str):
+        raise ValueError(f"{str(path)!r} is damaged (it lacks protocol or budget); restore it, or take a new folder")
+    return {**about["protocol"], "budget": about["budget"]}
 
 
 def _rows(folder: Path, unfinished: bool) -> "Iterator[dict]":
     "The rows of one grid."
     if not (folder / "grid.json").exists():
         raise FileNotFoundError(f"folder must hold a grid, that is, a grid.json, got {str(folder)!r}")
-    about = _read_json(folder / "grid.json")
+    about = read_object(folder / "grid.json")
+    _shared(about, folder / "grid.json")
     shared = {"protocol": _protocol_in_words(about["protocol"]), "budget": about["budget"]}
     for path in sorted(folder.glob("*/*/seed-*")):
-        if (path / "config.json").exists() and (unfinished or finished(path)):
-            yield _row(path) | shared
+        try:
+            if (path / "config.json").exists() and (unfinished or finished(path)):
+                yield _row(path) | shared
+        except (ValueError, OSError) as error:  # a damaged run costs its row, not the table
+            log.warning("%s is left out: %s", path, error)
 
 
 def _row(path: Path) -> dict:
     "The row of one run."
-    about, events = read_about(path), read_events(path, arrays=False)
-    start = next((e for e in events if isinstance(e, RunStarted)), None)
-    last = next((e for e in reversed(events) if isinstance(e, Evaluated)), None)
+    about, start, last, seconds = read_about(path), None, None, 0.0
+    for event in each_event(path):
+        if isinstance(event, RunStarted):
+            start = start or event
+        elif isinstance(event, Evaluated):
+            last = event
+        elif isinstance(event, EpochDone):
+            seconds += event.seconds
     row = {
         "method": about["method"],
         "setting": path.parent.name,
-        "seed": about["config"]["seed"],
+        "seed": about["config"].get("seed"),
         "epochs": last.epoch if last else 0,
-        "seconds": round(sum(e.seconds for e in events if isinstance(e, EpochDone)), 1),
+        "seconds": round(seconds, 1),
     }
     if (path / "cost.json").exists():
-        row |= _read_json(path / "cost.json")
+        row |= _known_columns(read_object(path / "cost.json"))
     if last is not None:
         row |= (last.scores or {}) | _known_columns(last.health)
     if start is not None:

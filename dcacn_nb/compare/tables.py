@@ -1,6 +1,5 @@
 """From many runs to one table: means with intervals over seeds, and paired differences between settings."""
 
-import logging
 import math
 from collections.abc import Sequence
 from importlib.resources import files
@@ -10,12 +9,13 @@ import pandas as pd
 from scipy import stats
 
 from dcacn_nb.core.checks import check_in
+from dcacn_nb.core.text import logger
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 SCORES = ("acc", "nmi", "ari")
 RUN = ("method", "setting", "seed")  # columns that name a run
 SAME = ("protocol", "budget")  # columns that must hold one value each in a table of results
-LABEL_FREE = ("view_information", "view_agreement", "balance_entropy")  # higher is better
+LABEL_FREE = ("view_information", "view_agreement", "neighbour_information", "balance_entropy")  # higher is better
 # An interval needs four values: of three, one resample in 27 holds the smallest alone, more than the 2.5 % cut off.
 FEWEST = 4
 

@@ -1,11 +1,13 @@
 """Where to compute, and what a run's figures depend on."""
 
 import platform
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from dcacn_nb import __version__
+from dcacn_nb.core.ranks import world
 
 
 def pick_device(
@@ -29,6 +31,17 @@ def pick_device(
     return chosen
 
 
+def cpu_has(
+    *flags: str,  # as Linux calls them, e.g. "amx_bf16"
+    cpuinfo: "str | Path" = "/proc/cpuinfo",  # where Linux describes the processor
+) -> bool:
+    "Whether the processor has any of these. Known on Linux only."
+    try:
+        return not set(flags).isdisjoint(Path(cpuinfo).read_text("utf-8", "replace").split())
+    except OSError:
+        return False
+
+
 def versions() -> "dict[str, str]":
     "What the figures of a run depend on beside its settings."
     return {
@@ -38,5 +51,6 @@ def versions() -> "dict[str, str]":
         "numpy": np.__version__,
         "machine": platform.machine(),
         "threads": str(torch.get_num_threads()),
+        "processes": str(world()),
         "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else "",
     }

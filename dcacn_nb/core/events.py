@@ -1,4 +1,4 @@
-"""What training reports: six frozen dataclasses, equal when they mean the same, and their form as strict JSON.
+"""What training reports: seven frozen dataclasses, equal when they mean the same, and their form as strict JSON.
 
 Training emits events; an observer is any callable that takes one event. An event is a value: complete in itself,
 unable to change afterwards, comparable and writable. Fields that only say when and how fast take no part in `==`,
@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+_SCALARS = frozenset((type(None), bool, int, float, str))
+
 
 def _plain(value: object, place: str) -> object:
     "A copy of `value` made of None, bool, int, float, str, list and dict with text keys; else a TypeError."
@@ -25,6 +27,8 @@ def _plain(value: object, place: str) -> object:
     if isinstance(value, (list, tuple)):
         return [_plain(item, f"{place}[{i}]") for i, item in enumerate(value)]
     if isinstance(value, dict):
+        if all(type(key) is str and type(item) in _SCALARS for key, item in value.items()):  # a log has millions
+            return dict(value)
         wrong = [key for key in value if not isinstance(key, str)]
         if wrong:
             raise TypeError(f"{place} must have text keys, got {wrong[0]!r} ({type(wrong[0]).__name__}); use str(key)")
@@ -55,8 +59,9 @@ class Event:
     "Base of all events: plain values only, frozen, and equal when all fields but the wall-clock ones are."
 
     def __post_init__(self):
-        for f in fields(self):
-            object.__setattr__(self, f.name, _plain(getattr(self, f.name), f"{type(self).__name__}.{f.name}"))
+        for name, value in list(vars(self).items()):
+            if type(value) not in _SCALARS:
+                object.__setattr__(self, name, _plain(value, f"{type(self).__name__}.{name}"))
 
     def __eq__(self, other):
         if type(self) is not type(other):
@@ -116,6 +121,16 @@ class Evaluated(Event):
 
 
 @dataclass(frozen=True, eq=False)
+class HeadSet(Event):
+    "K-Means on the features of all images has set the cluster head; from here on, its losses take part."
+
+    epoch: int  # epochs done
+    step: int  # optimisation steps done
+    cosine: float  # mean cosine of an image's features with the direction of its cluster
+    time: float = field(default_factory=now, compare=False)  # seconds since 1970
+
+
+@dataclass(frozen=True, eq=False)
 class RunFinished(Event):
     "The run is over, for one of four reasons."
 
@@ -142,7 +157,7 @@ class SnapshotTaken(Event):
     epoch: int  # epochs done
     step: int  # optimisation steps done
     indices: np.ndarray  # (n,) int64, which images
-    arrays: dict  # "h" (n,D) float32, "p" (n,K) float32, "spatial_attention.<block>" ... -> array
+    arrays: dict  # "h" (n,D), "p" (n,K) float32, "spatial_attention.<block>" (m,...) ... of the rows "mapped" (m,)
     time: float = field(default_factory=now, compare=False)  # seconds since 1970
 
     def __post_init__(self):
@@ -164,6 +179,17 @@ class SnapshotTaken(Event):
             object.__setattr__(self, name, _plain(value, f"SnapshotTaken.{name}"))
         object.__setattr__(self, "indices", indices.astype(np.int64))
         object.__setattr__(self, "arrays", copies)
+
+    def mapped_rows(
+        self,
+        n: int,  # maps that a block has
+    ) -> np.ndarray:  # (at most n,) int64, rows of `indices`
+        'The images to which attention maps belong: "mapped"; without it, as in older runs, the first ones.'
+        rows = self.arrays.get("mapped", np.zeros(0))
+        whole = rows.ndim == 1 and rows.dtype.kind in "iu" and len(rows) >= n
+        if not whole or not ((rows >= 0) & (rows < len(self.indices))).all():
+            rows = np.arange(len(self.indices))
+        return rows[:n].astype(np.int64)
 
 
 _WORDS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
@@ -195,7 +221,7 @@ def _decode(value: object) -> object:
 
 _ARRAYS = ("indices", "arrays")
 EVENTS: dict[str, type[Event]] = {
-    cls.__name__: cls for cls in (RunStarted, StepDone, EpochDone, Evaluated, SnapshotTaken, RunFinished)
+    cls.__name__: cls for cls in (RunStarted, StepDone, EpochDone, HeadSet, Evaluated, SnapshotTaken, RunFinished)
 }
 
 
@@ -226,14 +252,40 @@ def from_dict(
         )
     cls = EVENTS[name]
     values: dict[str, Any] = {
-        key: item if key in _ARRAYS else _decode(item) for key, item in d.items() if key != "event"
+        key: item if key in _ARRAYS or type(item) in (int, float) else _decode(item)  # a log has millions of numbers
+        for key, item in d.items()
+        if key != "event"
     }
     if cls is SnapshotTaken:
         values = {"indices": np.zeros(0, np.int64), "arrays": {}, **values}
-    unknown = sorted(set(values) - {f.name for f in fields(cls)})
+    unknown = values.keys() - _FIELDS[cls].keys()
     if unknown:
-        raise ValueError(f"{name} has no field {unknown[0]!r}; was it written by a newer version of dcacn_nb?")
+        raise ValueError(f"{name} has no field {min(unknown)!r}; was it written by a newer version of dcacn_nb?")
     try:
-        return cls(**values)
+        event = cls(**values)
     except TypeError as error:
         raise ValueError(f"not a complete {name}: {error}") from None
+    _check_kinds(event)
+    return event
+
+
+# annotation of a field -> types of its value, and these in words
+_KINDS: "dict[Any, tuple]" = {
+    int: ((int,), "a whole number"),
+    float: ((int, float), "a number"),
+    str: ((str,), "text"),
+    dict: ((dict,), "an object"),
+    "dict | None": ((dict, type(None)), "an object or null"),
+}
+# class -> field -> the same for it, looked up once: a log has millions of lines
+_FIELDS = {cls: {f.name: _KINDS.get(f.type, ((object,), "")) for f in fields(cls)} for cls in EVENTS.values()}
+_LARGEST = 2**53  # whole numbers beyond it are none of ours, and no float holds them exactly
+
+
+def _check_kinds(event: Event) -> None:
+    "Refuse values of other kinds than the fields have: a log may be damaged, and what draws it would fail later."
+    for name, (kinds, words) in _FIELDS[type(event)].items():
+        value = getattr(event, name)
+        fits = isinstance(value, kinds) and not isinstance(value, bool)
+        if not fits or (isinstance(value, int) and abs(value) > _LARGEST):
+            raise ValueError(f"{type(event).__name__}.{name} must be {words}, got {str(value)[:100]!r}")

@@ -17,12 +17,14 @@ def knob(
     paper: object = MISSING,  # the value in the "paper" preset, where it is one value
     source: str = "",  # where the paper's value comes from
     group: str = "",  # heading under which it is listed
+    before: object = MISSING,  # what runs did that were made before the setting existed, where that is not the default
 ) -> Any:  # a dataclass field with this metadata
     "A dataclass field that knows its range, its help text and its source."
     if choices is None and isinstance(default, bool):
         choices = (True, False)
     metadata = dict(help=help, low=low, high=high, open_low=open_low, choices=choices, source=source, group=group)
-    return field(default=default, metadata=metadata if paper is MISSING else metadata | {"paper": paper})
+    known = {name: value for name, value in dict(paper=paper, before=before).items() if value is not MISSING}
+    return field(default=default, metadata=metadata | known)
 
 
 def check_knobs(

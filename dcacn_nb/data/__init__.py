@@ -13,6 +13,7 @@ _PUBLIC = {
     "to_storage": "batching",
     "Listing": "listing",
     "list_images": "listing",
+    "UnreadableImage": "image_file",
     "decode_folder": "folders",
     "SOURCES": "catalogue",
     "SYNSETS": "catalogue",

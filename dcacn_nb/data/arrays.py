@@ -1,6 +1,5 @@
 """Image sets from arrays in memory: which axis is which, and which numbers mean black and white."""
 
-import logging
 import warnings
 
 import numpy as np
@@ -8,9 +7,10 @@ import torch
 from torch import Tensor
 
 from dcacn_nb.core.checks import describe
+from dcacn_nb.core.text import logger
 from dcacn_nb.data.image_set import ImageSet, make_protocol
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 
 def from_arrays(

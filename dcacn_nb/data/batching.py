@@ -11,10 +11,10 @@ from dcacn_nb.data.image_set import ImageSet
 
 
 def fetch(
-    images: "ImageSet | Tensor",  # (N,C,H,W) uint8, on any device, memory-mapped or not
+    images: "ImageSet | Tensor",  # (N,...) images or features, on any device, memory-mapped or not
     indices: "Tensor | np.ndarray | list",  # (B,) positions, in any order
     device: "torch.device | str | None" = None,  # where the batch goes; None: where the images are
-) -> Tensor:  # (B,C,H,W) uint8
+) -> Tensor:  # (B,...), as stored
     "One batch by index: gathered on the images' device, then moved if that is another one."
     tensor = images.images if isinstance(images, ImageSet) else images
     batch = tensor.index_select(0, torch.as_tensor(indices, dtype=torch.int64, device=tensor.device))
@@ -50,7 +50,7 @@ def to_storage(
         return tensor
     if limit_bytes is None:
         limit_bytes = _free_bytes(device) // 2
-    return tensor.to(device) if tensor.numel() <= limit_bytes else tensor
+    return tensor.to(device) if tensor.numel() * tensor.element_size() <= limit_bytes else tensor
 
 
 def _free_bytes(device: torch.device) -> int:

@@ -1,26 +1,31 @@
-"""The cache of decoded folders: an entry is a memory-mapped array and a small JSON file, and it is whole or absent."""
+"""The cache of decoded folders: an entry is an array in a file and a small JSON file with its checksum."""
 
 import hashlib
 import json
-import logging
 import math
 import os
 import shutil
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import Any
 
 import numpy as np
 
-from dcacn_nb.core.files import Busy, lock
+from dcacn_nb.core.files import atomic_write, read_json, sweep
+from dcacn_nb.core.locks import Busy, lock
+from dcacn_nb.core.text import logger
 from dcacn_nb.data.listing import Listing
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
-RULES = 1  # version of the rules from files to pixels: a new one makes all old entries useless
-_MINUTE, _DAY = 60, 86400  # seconds
+RULES = 2  # version of the rules from files to pixels: a new one makes all old entries useless
+HEADER = 256  # bytes before the rows of a .npy file, room for any shape
+BLOCK = 2**24  # bytes of which a checksum is taken at once
+_FRESH = 5  # seconds
 
 
 def default_cache() -> Path:  # the folder; not made yet
@@ -62,43 +67,147 @@ def cache_folder(
     return folder
 
 
+def npy_header(
+    dtype: Any,
+    shape: "tuple[int, ...]",
+) -> bytes:  # HEADER of them
+    "The first bytes of a .npy file (format version 1.0), padded to a fixed length."
+    text = repr({"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape})
+    length = HEADER - 10
+    return b"\x93NUMPY\x01\x00" + length.to_bytes(2, "little") + text.ljust(length - 1).encode("ascii") + b"\n"
+
+
+def checksum(
+    array: np.ndarray,  # contiguous; may be a mapped file larger than the memory
+) -> int:
+    "CRC-32 of an array's bytes: it notices every single flipped bit."
+    data, found = array.reshape(-1).view(np.uint8).data, 0
+    for start in range(0, len(data), BLOCK):
+        found = zlib.crc32(data[start : start + BLOCK], found)
+    return found
+
+
 def read_entry(
     target: Path,  # the entry's .npy file
 ) -> "tuple[np.ndarray, dict] | None":  # (array, facts), or None if the entry is not complete
     "A complete cache entry. The file is mapped privately (mode 'c'): writing to the array does not change it."
+    _sweep(target.parent)
     try:
-        facts = json.loads(target.with_suffix(".json").read_text("utf-8"))
-        array = np.load(target, mmap_mode="c", allow_pickle=False)
-    except (OSError, ValueError) as error:  # absent, cut short, or not JSON: decode again
-        log.debug("no cache entry %s: %s", target, error)
+        facts = read_json(target.with_suffix(".json"))
+        array = np.lib.format.open_memmap(target, mode="c")
+    except FileNotFoundError:
         return None
-    return (array, facts) if list(array.shape) == facts.get("shape") and array.dtype == np.uint8 else None
+    except Exception as error:  # of a damaged file NumPy raises errors of many kinds: decode again
+        log.warning("cache entry %s is damaged (%s): the images are decoded again", target, error)
+        return None
+    if isinstance(facts, dict) and "MemoryError" in str(facts.get("skipped")):
+        return None  # there may be more memory now
+    if not _as_written(array, facts):
+        log.warning("cache entry %s is damaged: the images are decoded again", target)
+        return None
+    with suppress(OSError):  # so that the entry's age tells when it was last of use
+        os.utime(target.with_suffix(".json"))
+    return array, facts
+
+
+def _as_written(array: np.ndarray, facts: object) -> bool:
+    "Whether an array and the facts beside it are those that were written."
+    known = {"shape": list, "skipped": dict, "resize": str, "source": str, "crc": int}
+    if not isinstance(facts, dict) or not all(isinstance(facts.get(name), kind) for name, kind in known.items()):
+        return False
+    reasons = facts["skipped"].values()
+    if not all(isinstance(reason, str) for reason in reasons) or list(array.shape) != facts["shape"]:
+        return False
+    return array.dtype == np.uint8 and array.flags.c_contiguous and checksum(array) == facts["crc"]
+
+
+class MemoryRows:
+    "Rows of pixels kept in memory."
+
+    def __init__(self, shape: "tuple[int, ...]"):
+        self.array, self.count = np.empty(shape, np.uint8), 0
+
+    def append(self, row: np.ndarray) -> None:
+        "Add a row."
+        self.array[self.count] = row
+        self.count += 1
+
+    def finish(self, facts: dict) -> np.ndarray:
+        "The rows."
+        return self.array[: self.count]
+
+
+class FileRows:
+    "Rows of pixels written to a file, never through a memory map: a disk that fills up is an error, not a signal."
+
+    def __init__(self, target: Path, work: Path, shape: "tuple[int, ...]"):
+        self.target, self.shape, self.count, self._crc = target, shape, 0, 0
+        self._file = open(work / "part.npy", "wb")  # noqa: SIM115  closed by `new_rows`
+        self._file.write(bytes(HEADER))
+
+    def append(self, row: np.ndarray) -> None:
+        "Add a row."
+        data = np.ascontiguousarray(row, np.uint8).data.cast("B")
+        self._file.write(data)
+        self._crc = zlib.crc32(data, self._crc)
+        self.count += 1
+
+    def finish(self, facts: dict) -> np.ndarray:
+        "The rows, mapped from the file, which now has its name."
+        shape = (self.count, *self.shape[1:])
+        self._file.seek(0)
+        self._file.write(npy_header(np.uint8, shape))
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        os.replace(self._file.name, self.target)
+        noted = facts | {"shape": list(shape), "crc": self._crc}
+        atomic_write(self.target.with_suffix(".json"), json.dumps(noted).encode())
+        return np.load(self.target, mmap_mode="c", allow_pickle=False)
+
+    def close(self) -> None:
+        "Close the file; what was not finished is lost."
+        with suppress(OSError):  # a full disk has been reported
+            self._file.close()
 
 
 @contextmanager
-def new_array(
+def new_rows(
     target: "Path | None",  # the entry's .npy file; None: in memory, no entry
-    shape: "tuple[int, ...]",  # of the array
-) -> Iterator[np.ndarray]:  # zeroed uint8
-    "An array to fill: in memory, or in a file that gets the name `target` only when the block ends well."
+    shape: "tuple[int, ...]",  # of the array: so many rows at most
+) -> "Iterator[MemoryRows | FileRows]":
+    "Rows to fill: in memory, or in a file that gets the name `target` only when it is finished."
     if target is None:
-        yield np.zeros(shape, np.uint8)
+        yield MemoryRows(shape)
         return
-    _sweep(target.parent)
-    _check_room(target.parent, math.prod(shape))
+    check_room(target.parent, math.prod(shape))
     work = Path(mkdtemp(dir=target.parent, prefix=".part-"))
     try:
-        with lock(work / ".lock"):  # says to `_sweep` that this process is alive
-            array = np.lib.format.open_memmap(work / "part.npy", "w+", np.uint8, shape)
-            yield array
-            array.flush()
-            os.replace(work / "part.npy", target)
+        with lock(work / ".lock"), _named_errors(target.parent):  # the lock says to `_sweep` that this process lives
+            rows = FileRows(target, work, shape)
+            try:
+                yield rows
+            finally:
+                rows.close()
     finally:  # also on Ctrl-C; only a killed process leaves its work folder, and that is swept later
         shutil.rmtree(work, ignore_errors=True)
 
 
+@contextmanager
+def _named_errors(folder: Path) -> Iterator[None]:
+    "Name the cache folder where writing fails."
+    try:
+        yield
+    except OSError as error:
+        raise OSError(
+            f"cannot write decoded images into cache folder {folder} ({error}); make room there and repeat the call, "
+            "or give another folder as cache= or in the environment variable DCACN_CACHE"
+        ) from error
+
+
 def _sweep(folder: Path) -> None:
-    "Remove the work folders of killed processes."
+    "Remove the work folders and temporary files of killed processes."
+    sweep(folder)
     for work in folder.glob(".part-*"):
         with suppress(OSError):  # swept by another process, or another user's: housekeeping must not stop a load
             if _is_abandoned(work, time.time() - work.stat().st_mtime):
@@ -107,20 +216,35 @@ def _sweep(folder: Path) -> None:
 
 def _is_abandoned(work: Path, age: float) -> bool:
     "Whether the process that made a work folder has ended; a folder `age` seconds old may not be locked yet."
-    if age < _MINUTE:
+    if age < _FRESH:
         return False
     try:
-        with lock(work / ".lock") as held:
-            return held.is_locked or age > _DAY  # without locks, only its age shows it
+        with lock(work / ".lock"):
+            return True
     except Busy:
         return False
 
 
-def _check_room(folder: Path, size: int) -> None:
-    "Refuse before the work if the disk is too small: a full disk kills a process that writes to a memory map."
+def check_room(
+    folder: Path,  # where it will be written
+    size: int,  # bytes needed
+    what: str = "the decoded images",  # what needs them
+) -> None:
+    "Refuse before the work if the disk is too small."
     free = shutil.disk_usage(folder).free
     if size > free:
         raise OSError(
-            f"cache folder {folder} has {free / 2**30:.1f} GB free, the decoded images need {size / 2**30:.1f} GB; "
-            "give another folder as cache= or in the environment variable DCACN_CACHE"
+            f"cache folder {folder} has {size_in_words(free)} free, {what} need {size_in_words(size)}; make room there "
+            "(dcacn cache clear), or give another folder as cache= or in the environment variable DCACN_CACHE"
         )
+
+
+def size_in_words(
+    size: float,  # bytes
+) -> str:
+    "A size as people read it."
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000 or unit == "GB":
+            break
+        size /= 1000
+    return f"{size:.0f} {unit}" if unit in ("B", "kB") else f"{size:.1f} {unit}"

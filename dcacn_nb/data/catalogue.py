@@ -1,5 +1,6 @@
 """The public sources as tables: how many images, under which licence, and which classes in which order."""
 
+FEATURE_SUFFIXES = (".npy", ".npz", ".safetensors")  # of files of features, which stand in the place of a source
 _FETCH = "download=True, or by hand"
 REQUEST = "registration at https://image-net.org (ILSVRC2012, training images); cannot be downloaded from here"
 SOURCES = {  # images, classes, px, licence and source, how to get it

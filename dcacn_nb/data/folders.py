@@ -1,45 +1,72 @@
 """From a folder of images of any size and kind to one block of bytes, decoded once and cached."""
 
-import json
-import logging
 import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm.auto import tqdm
 
 from dcacn_nb.core.checks import check_in, check_int
-from dcacn_nb.core.files import atomic_write
-from dcacn_nb.data.cache import cache_folder, cache_key, new_array, read_entry
-from dcacn_nb.data.listing import Listing
-from dcacn_nb.data.pixels import UNREADABLE, measure_image, read_image
+from dcacn_nb.core.text import logger
+from dcacn_nb.data.cache import cache_folder, cache_key, new_rows, read_entry
+from dcacn_nb.data.depth import BitsInUse
+from dcacn_nb.data.image_file import UnreadableImage, count_pages, in_words, suffix_of
+from dcacn_nb.data.listing import Listing, few_words
+from dcacn_nb.data.pixels import from_chw, measure_image, read_image, to_chw
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
+
+LARGEST = 224  # px of the shorter side, where no size is asked for
+PAGED = {".tif", ".tiff", ".gif", ".webp", ".apng"}  # kinds of files that may hold several pictures
+AHEAD = 64  # decoded images that may wait to be written
 
 
-def _parallel(function: Callable, items: list, title: str, progress: bool) -> Iterator:
+def in_order(
+    function: Callable,  # of one item
+    items: Iterable,  # taken one by one
+    ahead: int = 4096,  # results at most that wait to be taken: what is finished early stays in memory
+    threads: "int | None" = None,  # None: one more than there are cores, at most 16
+) -> "Generator[Any, None, None]":  # results in the order of the items
     "Results in order, from a few threads: Pillow lets go of Python's lock while it decodes."
-    pool = ThreadPoolExecutor(min(16, (os.cpu_count() or 1) + 1))
+    pool = ThreadPoolExecutor(threads or min(16, (os.cpu_count() or 1) + 1))
+    waiting: deque[Future] = deque()
     try:
-        with tqdm(total=len(items), desc=title, unit="image", disable=not progress, leave=False, delay=0.5) as bar:
-            for start in range(0, len(items), 4096):  # a million waiting futures would fill the memory
-                for result in pool.map(function, items[start : start + 4096]):
-                    bar.update()
-                    yield result
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) >= ahead:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _or_error(function: Callable) -> Callable:
-    "`function`, but what Pillow raises on bad files is returned as text, so one bad file need not end the loop."
+def _with_bar(function: Callable, items: list, title: str, progress: bool, ahead: int = 4096) -> Iterator:
+    "Results in order, under a progress bar."
+    with (
+        tqdm(total=len(items), desc=title, unit="image", disable=not progress, leave=False, delay=0.5) as bar,
+        closing(in_order(function, items, ahead)) as results,
+    ):
+        for result in results:
+            bar.update()
+            yield result
+
+
+def or_error(function: Callable) -> Callable:
+    "`function`, but of an image that cannot be read the reason is returned, so one bad file need not end the loop."
 
     def attempt(item):
         try:
             return function(item)
-        except UNREADABLE as error:
-            return f"{type(error).__name__}: {error}"
+        except UnreadableImage as error:
+            return error.reason
+        except MemoryError as error:
+            return in_words(error)
 
     return attempt
 
@@ -52,27 +79,57 @@ def plan_size(
     if image_size is not None:
         rule = f"shorter side to {image_size} px, then the central square (as asked)"
         return (image_size, image_size), image_size, rule
-    if len(set(sizes)) == 1:
+    equal = len(set(sizes)) == 1
+    if equal and min(sizes[0]) <= LARGEST and max(sizes[0]) <= 2 * LARGEST:
         return sizes[0], None, "all images have the same size: kept"
     median = float(np.median([min(size) for size in sizes]))
-    side = max(8, 8 * round(min(224, median) / 8))
+    side = max(8, 8 * round(min(LARGEST, median) / 8))
+    found = f"all images have {sizes[0][1]} x {sizes[0][0]} px" if equal else "sizes differ"
     rule = (
-        f"sizes differ: shorter side to {side} px, the median ({median:g}) at most 224 in steps of 8, "
+        f"{found}: shorter side to {side} px, the median ({median:g}) at most {LARGEST} in steps of 8, "
         "then the central square"
     )
     return (side, side), side, rule
 
 
-def _refuse_or_log(root: Path, bad: "dict[str, str]", on_error: str) -> None:
-    "Raise for the first unreadable file, or log them all."
+def refuse_or_log(
+    root: Path,
+    bad: "dict[str, str]",  # file or sub-folder -> reason
+    on_error: str,  # "raise" or "skip"
+) -> None:
+    "Raise for the first unreadable file or folder, or log them all."
     if bad and on_error == "raise":
         name, reason = next(iter(bad.items()))
+        what = "read folder" if (root / name).is_dir() else "read image"
         raise ValueError(
-            f"cannot read image {root / name} ({reason}); {len(bad)} such file(s) so far; "
+            f"cannot {what} {root / name} ({reason}); {len(bad)} such file(s) so far; "
             "pass on_error='skip' to leave them out"
         )
     for name, reason in bad.items():
         log.warning("skipped %s (%s)", root / name, reason)
+
+
+def unread_pages(
+    listing: Listing,
+    progress: bool,  # show a bar
+) -> "str | None":  # None: every file holds one picture
+    "A sentence on the pages and frames of files of which only the first is read."
+    names = [name for name in listing.files if suffix_of(name) in PAGED]
+    pages = _with_bar(lambda name: count_pages(listing.root / name), names, "counting pages", progress)
+    more = {name: count - 1 for name, count in zip(names, pages) if count > 1}
+    total = sum(more.values())
+    return f"{total:,} page{'s' * (total > 1)} or frames not read ({few_words(more)})" if more else None
+
+
+def say_what_was_done(
+    listing: Listing,
+    rule: str = "",  # how sizes were fitted
+) -> None:
+    "Log what a person should know of a folder: what was left out, and if pictures were made smaller."
+    for note in listing.notes:
+        log.warning("%s: %s", listing.root, note)
+    if "median" in rule:
+        log.warning("%s: %s (another side: image_size, --image-size)", listing.root, rule)
 
 
 def decode_folder(
@@ -87,13 +144,15 @@ def decode_folder(
     image_size = None if image_size is None else check_int("image_size", image_size, low=1)
     check_in("channels", channels, (None, 1, 3))
     check_in("on_error", on_error, ("raise", "skip"))
+    refuse_or_log(listing.root, listing.unreadable, on_error)
     target = None if cache is False else cache_folder(cache) / f"{cache_key(listing, image_size, channels)}.npy"
     found = None if target is None else read_entry(target)
     if found is None:
         return _decode_all(listing, image_size, channels, on_error, target, progress)
     array, facts = found
-    _refuse_or_log(listing.root, facts["skipped"], on_error)
-    return array[: facts["count"]], {**facts, "cached": True}
+    refuse_or_log(listing.root, facts["skipped"], on_error)
+    check_any_left(listing, len(array), facts["skipped"])
+    return array, {**facts, "cached": True}
 
 
 def _decode_all(
@@ -105,40 +164,54 @@ def _decode_all(
     progress: bool,
 ) -> "tuple[np.ndarray, dict]":
     "Measure, plan, decode in parallel, and store."
-    headers, bad = _measure_all(listing, on_error, progress)
-    names = list(headers)
+    headers, bad = measure_all(listing, on_error, progress)
+    names = [name for name in listing.files if name in headers]
     channels = channels or (1 if all(grey for _, _, grey in headers.values()) else 3)
-    (height, width), side, rule = plan_size([header[:2] for header in headers.values()], image_size)
-    shape = (len(names), channels, height, width)
-    with new_array(target, shape) as array:
-        broken = _fill(array, [listing.root / name for name in names], side, channels, progress)
-        late = {names[i]: reason for i, reason in broken.items()}
-        _refuse_or_log(listing.root, late, on_error)
-        _check_any_left(listing, len(names) - len(late), late)
-        for new, old in enumerate(i for i in range(len(names)) if i not in broken):
-            if new != old:  # close the gaps which unreadable files left
-                array[new] = array[old]
-        facts = {"shape": list(shape), "count": len(names) - len(late), "skipped": {**bad, **late}, "resize": rule}
-        if target is None:
-            return array[: facts["count"]], {**facts, "cached": False}
-        atomic_write(target.with_suffix(".json"), json.dumps(facts).encode())
-    stored = read_entry(target)
-    if stored is None:
-        raise OSError(f"cache entry {target} was removed or changed while it was written; load the images again")
-    return stored[0][: facts["count"]], {**facts, "cached": False}
+    (height, width), side, rule = plan_size([headers[name][:2] for name in names], image_size)
+    late: dict[str, str] = {}
+    with new_rows(target, (len(names), channels, height, width)) as rows:
+        read = _reader(listing, (height, width), side, channels)
+        for name, result in zip(names, _with_bar(or_error(read), names, "decoding", progress, AHEAD)):
+            if isinstance(result, str):
+                late[name] = result
+            else:
+                rows.append(result)
+        refuse_or_log(listing.root, late, on_error)
+        check_any_left(listing, rows.count, late)
+        facts = {"skipped": {**bad, **late}, "resize": rule, "source": str(listing.root)}
+        array = rows.finish(facts)
+    return array, {**facts, "cached": False}
 
 
-def _measure_all(listing: Listing, on_error: str, progress: bool) -> "tuple[dict[str, tuple], dict[str, str]]":
+def _reader(listing: Listing, shape: "tuple[int, int]", side: "int | None", channels: int) -> Callable:
+    "A function from a file's name to its pixels (C,H,W). A header that lied about the size does no harm."
+    used = BitsInUse(listing.root, listing.files)
+
+    def read(name: str) -> np.ndarray:
+        pixels = read_image(listing.root / name, side, channels, used)
+        if pixels.shape[1:] != shape:
+            pixels = to_chw(from_chw(pixels).resize(shape[::-1]))
+        return pixels
+
+    return read
+
+
+def measure_all(
+    listing: Listing,
+    on_error: str,  # "raise" or "skip" unreadable files
+    progress: bool,  # show a bar
+    function: "Callable | None" = None,  # of a path; None: `measure_image`
+) -> "tuple[dict[str, Any], dict[str, str]]":
     "File -> (height, width, grey) of those whose header can be read, and file -> reason of the others."
-    measure = _or_error(lambda name: measure_image(listing.root / name))
-    headers = dict(zip(listing.files, _parallel(measure, listing.files, "measuring", progress)))
+    measure = or_error(lambda name: (function or measure_image)(listing.root / name))
+    headers = dict(zip(listing.files, _with_bar(measure, listing.files, "measuring", progress)))
     bad = {name: header for name, header in headers.items() if isinstance(header, str)}
-    _refuse_or_log(listing.root, bad, on_error)
-    _check_any_left(listing, len(headers) - len(bad), bad)
+    refuse_or_log(listing.root, bad, on_error)
+    check_any_left(listing, len(headers) - len(bad), bad)
     return {name: header for name, header in headers.items() if name not in bad}, bad
 
 
-def _check_any_left(listing: Listing, readable: int, bad: "dict[str, str]") -> None:
+def check_any_left(listing: Listing, readable: int, bad: "dict[str, str]") -> None:
     "Refuse a folder of which no image can be read, also when single files may be skipped."
     if not readable:
         example = next(iter(bad.items()))
@@ -146,13 +219,3 @@ def _check_any_left(listing: Listing, readable: int, bad: "dict[str, str]") -> N
             f"none of the {len(listing.files)} image files in {listing.root} can be read, "
             f"e.g. {example[0]} ({example[1]})"
         )
-
-
-def _fill(array: np.ndarray, paths: list, side: "int | None", channels: int, progress: bool) -> dict:
-    "Decode `paths` into the rows of `array`; returns {row: reason} for those that failed."
-
-    def put(i):
-        array[i] = read_image(paths[i], side, channels)
-
-    results = _parallel(_or_error(put), list(range(len(paths))), "decoding", progress)
-    return {i: reason for i, reason in enumerate(results) if reason is not None}

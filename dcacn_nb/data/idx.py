@@ -2,6 +2,7 @@
 
 import gzip
 import math
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,9 @@ def read_idx(
     try:
         with (gzip.open if str(path).endswith(".gz") else open)(path, "rb") as file:
             data = file.read()
-    except (gzip.BadGzipFile, EOFError) as error:
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise ValueError(f"{path} is a damaged gzip file ({error}); fetch it again") from error
-    axes = data[3] if data[:3] == b"\0\0\x08" else 0
+    axes = data[3] if data[:3] == b"\0\0\x08" and len(data) > 3 else 0
     shape = tuple(np.frombuffer(data, ">u4", axes, 4).tolist()) if len(data) >= 4 + 4 * axes else ()
     if not shape or len(data) != 4 + 4 * axes + math.prod(shape):
         raise ValueError(

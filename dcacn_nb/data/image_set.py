@@ -36,7 +36,7 @@ class ImageSet:
                 f"images must be (N,C,H,W) with C 1 or 3 and no empty axis, got {tuple(self.images.shape)}"
             )
         if self.labels is not None:
-            self.labels = _checked_labels(self.labels, len(self.images), self.class_names)
+            self.labels = checked_labels(self.labels, len(self.images), self.class_names)
         if self.paths is not None and len(self.paths) != len(self.images):
             raise ValueError(f"paths must name one file per image: got {len(self.paths)} for {len(self.images)} images")
 
@@ -48,18 +48,10 @@ class ImageSet:
         indices: "np.ndarray | Tensor | list",  # positions, or a boolean mask
     ) -> "ImageSet":  # the same kinds of fields, chosen rows
         "The chosen images with their labels and paths, in the order given."
-        chosen = np.asarray(indices)
-        chosen = np.flatnonzero(chosen) if chosen.dtype == bool and chosen.shape == (len(self),) else chosen
-        if chosen.ndim != 1 or chosen.dtype.kind not in "iu" or chosen.size == 0:
-            raise ValueError(
-                f"indices must be a non-empty list of positions or a mask of {len(self)} booleans, "
-                f"got {describe(indices)}"
-            )
-        if chosen.min() < 0 or chosen.max() >= len(self):
-            raise IndexError(f"indices must be in 0..{len(self) - 1}, got {chosen.min()}..{chosen.max()}")
+        chosen = checked_positions(indices, len(self))
         return replace(
             self,
-            images=self.images[torch.from_numpy(chosen.astype(np.int64))],
+            images=self.images[torch.from_numpy(chosen)],
             labels=None if self.labels is None else self.labels[chosen],
             paths=None if self.paths is None else [self.paths[i] for i in chosen],
             protocol={**self.protocol, "count": len(chosen)},
@@ -81,7 +73,23 @@ class ImageSet:
         return f"<div>{html.escape(repr(self))}{names}<br>{image}</div>"
 
 
-def _checked_labels(labels: object, count: int, class_names: "list | None") -> np.ndarray:
+def checked_positions(
+    indices: "np.ndarray | Tensor | list",  # positions, or a boolean mask
+    count: int,  # images there are
+) -> np.ndarray:  # (n,) int64
+    "Chosen positions, or an error that says what is wrong."
+    chosen = np.asarray(indices)
+    chosen = np.flatnonzero(chosen) if chosen.dtype == bool and chosen.shape == (count,) else chosen
+    if chosen.ndim != 1 or chosen.dtype.kind not in "iu" or chosen.size == 0:
+        raise ValueError(
+            f"indices must be a non-empty list of positions or a mask of {count} booleans, got {describe(indices)}"
+        )
+    if chosen.min() < 0 or chosen.max() >= count:
+        raise IndexError(f"indices must be in 0..{count - 1}, got {chosen.min()}..{chosen.max()}")
+    return chosen.astype(np.int64)
+
+
+def checked_labels(labels: object, count: int, class_names: "list | None") -> np.ndarray:
     "Labels as (count,) int64, or an error that says what is wrong."
     labels = np.asarray(labels)
     if labels.shape != (count,):

@@ -1,14 +1,19 @@
 """What a folder of images holds: files in a fixed order, and the classes that sub-folders name."""
 
+import difflib
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NoReturn
+from typing import Any
 
-IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+from dcacn_nb.data.catalogue import SOURCES
+from dcacn_nb.data.image_file import image_suffixes, is_image_inside, suffix_of, unreadable_kinds
+from dcacn_nb.data.tree import Found, walk
+
 SPLIT_NAMES = {"train", "training", "test", "testing", "val", "valid", "validation"}
+SHOWN = 8  # kinds of files or folders that a sentence names
 
 
 @dataclass(frozen=True)
@@ -19,8 +24,10 @@ class Listing:
     files: list[str]  # paths relative to it, with forward slashes
     labels: "list[int] | None" = None  # one class number per file
     class_names: "list[str] | None" = None  # one name per class
-    ignored: dict[str, int] = field(default_factory=dict)  # suffix -> number of files that are not images
+    ignored: dict[str, int] = field(default_factory=dict)  # suffix, or reason in brackets -> files left out
     notes: tuple[str, ...] = ()  # decisions taken, in words
+    unreadable: dict[str, str] = field(default_factory=dict)  # sub-folder -> why it could not be entered
+    no_labels: str = ""  # why nothing here names classes, in words
 
     def class_counts(self) -> "dict[str, int]":  # class name -> number of images; empty without labels
         "How many images each class has."
@@ -28,34 +35,35 @@ class Listing:
         return {name: counts[number] for number, name in enumerate(self.class_names or [])}
 
 
-def _hidden(name: str) -> bool:
-    "Names that the user did not choose: dot files, and what macOS adds to archives."
-    return name.startswith(".") or name == "__MACOSX"
+def few_words(
+    counts: "dict[str, int]",  # name -> number
+) -> str:
+    "Names with their numbers, the most frequent first."
+    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    rest = len(ranked) - SHOWN
+    return ", ".join(f"{name} {n:,}" for name, n in ranked[:SHOWN]) + (f", and {rest} more" if rest > 0 else "")
 
 
-def _suffix(name: str) -> str:
-    "The suffix of a file name, in lower case."
-    return Path(name).suffix.lower()
+def _left_out(ignored: "dict[str, int]", system: "dict[str, int]") -> "tuple[str, ...]":
+    "Sentences on what is left out: files by suffix, system folders, photos for which a package is missing."
+    notes = []
+    count = sum(ignored.values())
+    if count:
+        notes.append(f"{count:,} file{'s' * (count > 1)} left out ({few_words(ignored)})")
+    count = sum(system.values())
+    if count:
+        notes.append(f"{count:,} system folder{'s' * (count > 1)} left out ({few_words(system)})")
+    missing = [(kind, ignored[kind], remedy) for kind, remedy in unreadable_kinds().items() if kind in ignored]
+    notes += [f"{n} {kind} {'file is' if n == 1 else 'files are'} left out; {remedy}" for kind, n, remedy in missing]
+    return tuple(notes)
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    "Visible files below `folder`, sorted; links are followed, a folder is entered once even if links form a ring."
-
-    def stop(error: OSError) -> NoReturn:  # os.walk would leave out what it cannot enter
-        raise error
-
-    seen = set()
-    for here, folders, files in os.walk(folder, followlinks=True, onerror=stop):
-        real = os.path.realpath(here)
-        folders[:] = [] if real in seen else sorted(name for name in folders if not _hidden(name))
-        if real not in seen:
-            yield from (Path(here, name) for name in sorted(files) if not _hidden(name))
-        seen.add(real)
-
-
-def _count_others(names: Iterable[str]) -> "Counter[str]":
-    "Suffix -> number of files that are not images."
-    return Counter(_suffix(name) or "(no suffix)" for name in names if _suffix(name) not in IMAGE_SUFFIXES)
+def _empty(base: str, found: Found, classes: Iterable[str]) -> "tuple[str, ...]":
+    "A sentence on those folders directly in `base` that hold no image."
+    names = {name.removeprefix(base).partition("/")[0] for name in found.folders if name.startswith(base)}
+    empty = sorted(names - {""} - set(classes))
+    more = f", and {len(empty) - SHOWN} more" if len(empty) > SHOWN else ""
+    return (f"sub-folders without images, left out: {', '.join(empty[:SHOWN])}{more}",) if empty else ()
 
 
 def list_classes(
@@ -64,65 +72,132 @@ def list_classes(
     class_names: "list[str] | None" = None,  # readable names, same order; None: the folders' names
 ) -> Listing:  # files class by class, with labels
     "The images of given class folders; folders without an image are left out, and a note says so."
-    root = Path(root)
     files: list[str] = []
     labels: list[int] = []
     kept: list[str] = []
-    empty: list[str] = []
-    ignored: Counter[str] = Counter()
+    whole = Found()
     for folder, name in zip(folders, class_names or folders):
-        visible = [path.relative_to(root).as_posix() for path in _walk(root / folder)]
-        found = [path for path in visible if _suffix(path) in IMAGE_SUFFIXES]
-        ignored.update(_count_others(visible))
-        if not found:
-            empty.append(folder)
-            continue
-        files += found
-        labels += [len(kept)] * len(found)
-        kept.append(name)
-    notes = (f"sub-folders without images, left out: {', '.join(empty)}",) if empty else ()
-    return Listing(root, files, labels, kept, dict(ignored), notes)
+        found = walk(Path(root) / folder)
+        whole.ignored += found.ignored
+        whole.system += found.system
+        whole.unreadable |= {f"{folder}/{path}": reason for path, reason in found.unreadable.items()}
+        files += [f"{folder}/{path}" for path in found.files]
+        labels += [len(kept)] * len(found.files)
+        kept += [name] if found.files else []
+        whole.folders += [] if found.files else [folder]
+    notes = _empty("", whole, []) + _left_out(whole.ignored, whole.system)
+    return Listing(Path(root), files, labels, kept, dict(whole.ignored), notes, whole.unreadable)
 
 
 def list_images(
-    folder: "str | Path",  # class sub-folders that hold images, or images side by side
+    folder: "str | Path",  # class sub-folders that hold images, or images anywhere below
 ) -> Listing:  # files in sorted order, labels None if nothing names classes
-    "What is in a folder of images: two or more sub-folders with images are classes, everything else is unlabelled."
+    "All images below a folder. Two or more sub-folders with images, and none beside them, are classes."
     folder = Path(folder)
-    visible = sorted(entry for entry in folder.iterdir() if not _hidden(entry.name))
-    subfolders = [entry.name for entry in visible if entry.is_dir()]
-    loose = [entry.name for entry in visible if not entry.is_dir()]
-    flat = [name for name in loose if _suffix(name) in IMAGE_SUFFIXES]
-    listing = list_classes(folder, subfolders)
-    ignored = dict(Counter(listing.ignored) + _count_others(loose))
-    classes = list(listing.class_counts())
-    _check_layout(listing, flat, ignored, subfolders)
-    if flat:
-        return Listing(folder, flat, ignored=ignored, notes=listing.notes)
-    if len(classes) == 1:
-        note = (
-            f"only one sub-folder ({classes[0]}) holds images: a single class is not a grouping, so taken as unlabelled"
-        )
-        return Listing(folder, listing.files, ignored=ignored, notes=(*listing.notes, note))
-    return Listing(folder, listing.files, listing.labels, classes, ignored, listing.notes)
+    found = walk(folder)
+    if not found.files:
+        raise ValueError(_no_images(folder, found))
+    base, classes, reason = _layout(found.files)
+    notes = (
+        _empty(base, found, classes) if classes else _empty("", found, (file.partition("/")[0] for file in found.files))
+    )
+    listing = Listing(folder, found.files, None, None, dict(found.ignored), (), found.unreadable)
+    if not classes:
+        notes += (reason,) if reason else ()
+    elif {name.lower() for name in classes} <= SPLIT_NAMES:
+        reason = f"{', '.join(classes)} are splits, not classes: all images are taken, without labels; "
+        reason += f"for the classes of one part, give that folder, e.g. {folder / base / classes[0]}"
+        notes, classes = (reason, *notes), []
+    elif base:
+        notes = (f"the class folders are in {folder / base}: {', '.join(classes[:SHOWN])}", *notes)
+    notes += _left_out(found.ignored, found.system)
+    if not classes:
+        return replace(listing, notes=notes, no_labels=reason)
+    numbers = {name: number for number, name in enumerate(classes)}
+    labels = [numbers[file[len(base) :].partition("/")[0]] for file in found.files]
+    return replace(listing, labels=labels, class_names=classes, notes=notes)
 
 
-def _check_layout(listing: Listing, flat: list[str], ignored: "dict[str, int]", subfolders: list[str]) -> None:
-    "Refuse folders whose layout has no single reading, saying what was found."
-    folder, classes = listing.root, list(listing.class_counts())
-    if flat and classes:
+def _layout(files: "list[str]") -> "tuple[str, list[str], str]":
+    "The folder that holds the class folders ('' or 'a/b/'), the classes, and if there are none, why."
+    base = ""
+    while True:
+        loose = [file for file in files if "/" not in file[len(base) :]]
+        tops = list(dict.fromkeys(file[len(base) :].partition("/")[0] for file in files if "/" in file[len(base) :]))
+        if loose and tops:
+            what = f"{len(loose):,} {'image' if len(loose) == 1 else 'images'} (e.g. {loose[0]})"
+            beside = f"{len(tops):,} {'sub-folder' if len(tops) == 1 else 'sub-folders'} with images (e.g. {tops[0]})"
+            return base, [], f"{what} beside {beside}: all are taken, without labels"
+        if loose:
+            only = f"only one sub-folder ({base.rstrip('/')}) holds images: a single class is not a grouping, "
+            return base, [], f"{only}so taken as unlabelled" if base else ""
+        if len(tops) > 1:
+            return base, sorted(tops), ""
+        base += f"{tops[0]}/"
+
+
+def _no_images(folder: Path, found: Found) -> str:
+    "What a folder without images holds."
+    here = ", ".join(f"{count} {suffix}" for suffix, count in sorted(found.ignored.items())) or "no files"
+    closed = "".join(f"; {folder / name} could not be read ({why})" for name, why in found.unreadable.items())
+    return (
+        f"folder {folder} holds no images: found {here} and {len(found.folders)} sub-folders; "
+        f"image files end in .jpg .png .tif .webp or one of {len(image_suffixes())} suffixes"
+        + closed
+        + "".join(f"; {note}" for note in _left_out({}, found.system) + _left_out(found.ignored, {})[1:])
+    )
+
+
+def list_files(
+    paths: "Sequence[str | Path]",  # image files, of any suffix; folders stand for what is below them
+) -> Listing:  # in the order given, unlabelled
+    "A list of files as if it were a folder. A file that is missing fails when it is read."
+    files: list[str] = []
+    ignored: Counter[str] = Counter()
+    closed: dict[str, str] = {}
+    for path in [os.path.abspath(os.path.expanduser(path)) for path in paths]:
+        if os.path.isdir(path):
+            found = walk(Path(path))
+            files += [os.path.join(path, name) for name in found.files]
+            ignored += found.ignored
+            closed |= {os.path.join(path, name): reason for name, reason in found.unreadable.items()}
+        else:
+            files.append(path)
+    if not files:
+        raise ValueError(f"the list of {len(paths)} paths holds no images; give image files, or folders of them")
+    try:
+        root = os.path.commonpath([os.path.dirname(file) for file in files])
+    except ValueError:  # on several drives
+        return Listing(Path(), files, ignored=dict(ignored), unreadable=closed)
+    names = [os.path.relpath(file, root).replace(os.sep, "/") for file in files]
+    closed = {os.path.relpath(name, root): reason for name, reason in closed.items()}
+    return Listing(Path(root), names, None, None, dict(ignored), _left_out(ignored, {}), closed)
+
+
+def is_path_list(
+    source: object,
+) -> bool:
+    "Whether a source is a list of paths."
+    return isinstance(source, (list, tuple)) and bool(source) and all(isinstance(p, (str, Path)) for p in source)
+
+
+def list_source(
+    source: Any,  # a folder, an image file, or a list of paths
+) -> Listing:
+    "The images meant, or an error that names what comes nearest."
+    if is_path_list(source):
+        return list_files(source)
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return list_images(path)
+    if path.is_file() and (suffix_of(path.name) in image_suffixes() or is_image_inside(path)):
+        return list_files([path])
+    if path.exists():
         raise ValueError(
-            f"folder {folder} holds {len(flat)} images beside {len(classes)} sub-folders with images "
-            f"(e.g. {flat[0]} and {listing.files[0]}): move the images into class folders, or give one sub-folder"
+            f"source {str(source)!r} is a file, but not an image; give a folder of images, an image, "
+            "or a file of features that ends in .npy, .npz or .safetensors"
         )
-    if not flat and not classes:
-        found = ", ".join(f"{count} {suffix}" for suffix, count in sorted(ignored.items())) or "no files"
-        raise ValueError(
-            f"folder {folder} holds no images: found {found} and {len(subfolders)} sub-folders; "
-            f"image files end in {' '.join(IMAGE_SUFFIXES)}"
-        )
-    if classes and {name.lower() for name in classes} <= SPLIT_NAMES:
-        raise ValueError(
-            f"folder {folder} holds {', '.join(classes)}: these are splits, not classes; "
-            f"give one of them, e.g. {folder / classes[0]}"
-        )
+    beside = [p.name for p in path.parent.iterdir() if p.is_dir()] if path.parent.is_dir() else []
+    near = difflib.get_close_matches(path.name, [*SOURCES, *beside], n=3, cutoff=0.5)
+    hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+    raise ValueError(f"source {str(source)!r} is neither a known source ({', '.join(SOURCES)}) nor a folder{hint}")

@@ -1,7 +1,5 @@
 """One call turns a name, a folder or an array into a set of images."""
 
-import difflib
-import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,22 +9,26 @@ import torch
 
 from dcacn_nb.core.checks import check_in, check_int, describe
 from dcacn_nb.core.seeds import generator
+from dcacn_nb.core.text import logger
 from dcacn_nb.data.arrays import from_arrays
 from dcacn_nb.data.catalogue import SOURCES, SYNSETS
-from dcacn_nb.data.folders import decode_folder, plan_size
+from dcacn_nb.data.depth import deep_colours, few_levels
+from dcacn_nb.data.feature_set import FEATURE_SUFFIXES, FeatureSet, load_features
+from dcacn_nb.data.folders import decode_folder, plan_size, say_what_was_done, unread_pages
 from dcacn_nb.data.image_set import ImageSet, make_protocol
 from dcacn_nb.data.imagenet import find_synsets
-from dcacn_nb.data.listing import Listing, list_images
+from dcacn_nb.data.listing import Listing, is_path_list, list_source
 from dcacn_nb.data.pixels import from_chw, to_chw
+from dcacn_nb.data.scratch import float_rows
 from dcacn_nb.data.sources import read_source
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 LIMIT_STREAM = 10  # names the draw of subsets among all draws of a seed
 
 
 def load_images(
-    source: object,  # a known source's name, a folder, an array (N,H,W[,C]) or (N,C,H,W), or an ImageSet
+    source: object,  # a known source, a folder, image files, an array (N,H,W[,C]) or (N,C,H,W), an ImageSet; features
     *,
     root: "str | Path" = "data",  # where known sources live or are downloaded to
     split: str = "all",  # "train", "test" or "all" (known sources only)
@@ -38,13 +40,23 @@ def load_images(
     seed: int = 0,  # of the subset
     progress: bool = True,  # show a bar while a folder is decoded
     cache: "str | Path | bool | None" = None,  # where a decoded folder is kept; False: nowhere
-) -> ImageSet:  # images, and apart from them labels, names, paths, protocol
-    "Images from a name, a folder or an array, with a record of what was loaded."
+) -> "ImageSet | FeatureSet":  # and apart from images or features labels, names, paths, protocol
+    """Images from a name, a folder or an array, with a record of what was loaded.
+
+    Features are taken, too: a FeatureSet, an array (N,D) of floats, a .npy, .npz or .safetensors file.
+    """
     check_in("split", split, ("all", "train", "test"))
     check_in("channels", channels, (None, 1, 3))
     limit = None if limit is None else check_int("limit", limit, low=1)
     image_size = None if image_size is None else check_int("image_size", image_size, low=1)
     options = dict(image_size=image_size, channels=channels, on_error=on_error, progress=progress, cache=cache)
+    features = as_features(source)
+    if features is not None:
+        if image_size or channels or split != "all":
+            raise ValueError("features have no image_size, channels or split; leave these out")
+        chosen = choose(len(features), limit, seed)
+        return features if chosen is None else features.subset(chosen)
+    say_which(source)
     if isinstance(source, str) and source in SYNSETS:
         if download:
             raise ValueError(f"download must be False for {source}: {SOURCES[source][-1]}")
@@ -55,10 +67,24 @@ def load_images(
         raise ValueError(
             f"split={split!r} is for known sources; {describe(source)} has no splits: give the part you want"
         )
-    if isinstance(source, (str, Path)):
-        return _load_listing(str(source), list_images(_existing_folder(source)), limit, seed, options)
+    if is_files(source):
+        listing = list_source(source)
+        return _load_listing(source_name(source, listing), listing, limit, seed, options)
     images = source if isinstance(source, ImageSet) else from_arrays(source)  # type: ignore[arg-type]  # it checks
     return _finish(images, limit, seed, image_size, channels)
+
+
+def as_features(source: object) -> "FeatureSet | None":
+    "Features where features are given: a set of them, a file of them, an array (N,D) of floats. None: images."
+    if isinstance(source, FeatureSet):
+        return source
+    if isinstance(source, np.ndarray) and source.ndim == 2 and source.dtype.kind == "f":
+        return FeatureSet(torch.from_numpy(float_rows(source)))
+    if isinstance(source, torch.Tensor) and source.ndim == 2 and source.is_floating_point():
+        return FeatureSet(source)
+    if isinstance(source, (str, Path)) and Path(source).suffix.lower() in FEATURE_SUFFIXES:
+        return load_features(source) if Path(source).expanduser().is_file() else None
+    return None
 
 
 def _from_source(source: str, root: "str | Path", split: str, download: bool) -> ImageSet:
@@ -71,33 +97,54 @@ def _from_source(source: str, root: "str | Path", split: str, download: bool) ->
     return ImageSet(raw.images, raw.labels, raw.class_names, protocol=protocol, extra=extra)
 
 
-def _existing_folder(source: "str | Path") -> Path:
-    "The folder meant, or an error that names what comes nearest."
-    folder = Path(source).expanduser()
-    if folder.is_dir():
-        return folder
-    if folder.is_file():
-        raise ValueError(
-            f"source {str(source)!r} is a file; give the folder that holds the images, or an array (np.load reads .npy)"
-        )
-    beside = [p.name for p in folder.parent.iterdir() if p.is_dir()] if folder.parent.is_dir() else []
-    near = difflib.get_close_matches(folder.name, [*SOURCES, *beside], n=3, cutoff=0.5)
-    hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
-    raise ValueError(f"source {str(source)!r} is neither a known source ({', '.join(SOURCES)}) nor a folder{hint}")
+def is_files(
+    source: object,
+) -> bool:
+    "Whether a source is a folder, a file or a list of files, rather than a known source or images in memory."
+    return (isinstance(source, (str, Path)) and not (isinstance(source, str) and source in SOURCES)) or is_path_list(
+        source
+    )
 
 
-def _choose(count: int, limit: "int | None", seed: int) -> "np.ndarray | None":
+def source_name(source: object, listing: Listing) -> str:
+    "What the record of loading calls a source."
+    return str(source) if isinstance(source, (str, Path)) else str(listing.root)
+
+
+def say_which(
+    source: object,
+) -> None:
+    "Say what is meant where a known source and a folder here have the same name."
+    if isinstance(source, str) and source in SOURCES and Path(source).is_dir():
+        text = "%r means the known source (dcacn data list), not the folder of that name here; for the folder, give %r"
+        log.warning(text, source, f"./{source}")
+
+
+def choose(count: int, limit: "int | None", seed: int) -> "np.ndarray | None":
     "Positions of a random subset, in order; a smaller limit with the same seed gives a part of it. None: all."
     if limit is None or limit >= count:
         return None
     return torch.randperm(count, generator=generator(seed, LIMIT_STREAM))[:limit].sort().values.numpy()
 
 
+def choose_files(
+    listing: Listing,
+    limit: "int | None",  # files at most; None: all
+    seed: int,  # of the draw
+) -> "tuple[Listing, int | None, int | None]":  # the chosen files; limit and seed, None if nothing was left out
+    "A random subset of the files of a listing, blind to labels, in order."
+    chosen = choose(len(listing.files), limit, seed)
+    if chosen is None:
+        return listing, None, None
+    labels = None if listing.labels is None else [listing.labels[i] for i in chosen]
+    return replace(listing, files=[listing.files[i] for i in chosen], labels=labels), limit, seed
+
+
 def _finish(
     images: ImageSet, limit: "int | None", seed: int, image_size: "int | None", channels: "int | None"
 ) -> ImageSet:
     "Subset, channels and size of a set in memory."
-    chosen = _choose(len(images), limit, seed)
+    chosen = choose(len(images), limit, seed)
     if chosen is not None:
         images = images.subset(chosen)
         images.protocol.update(limit=limit, seed=seed)
@@ -124,13 +171,11 @@ def _load_listing(
     source: str, listing: Listing, limit: "int | None", seed: int, options: dict, split: str = "all"
 ) -> ImageSet:
     "Decode the chosen files of a listing; a subset is chosen before anything is decoded."
-    chosen = _choose(len(listing.files), limit, seed)
-    if chosen is not None:
-        kept_labels = None if listing.labels is None else [listing.labels[i] for i in chosen]
-        listing = replace(listing, files=[listing.files[i] for i in chosen], labels=kept_labels)
+    listing, kept_limit, kept_seed = choose_files(listing, limit, seed)
     array, facts = decode_folder(listing, **options)
-    for note in listing.notes:
-        log.warning("%s: %s", source, note)
+    remarks = [unread_pages(listing, options["progress"]), deep_colours(listing.root, listing.files), few_levels(array)]
+    notes = [*listing.notes, *filter(None, remarks)]
+    say_what_was_done(replace(listing, notes=tuple(notes)), facts["resize"])
     kept = [i for i, name in enumerate(listing.files) if name not in facts["skipped"]]
     images = torch.from_numpy(array)
     protocol = make_protocol(
@@ -140,25 +185,29 @@ def _load_listing(
         resize=facts["resize"],
         skipped=facts["skipped"],
         ignored=listing.ignored,
-        notes=list(listing.notes),
-        limit=None if chosen is None else limit,
-        seed=None if chosen is None else seed,
+        notes=notes,
+        limit=kept_limit,
+        seed=kept_seed,
     )
     labels = None if listing.labels is None else np.array(listing.labels)[kept]
     return ImageSet(images, labels, listing.class_names, [str(listing.root / listing.files[i]) for i in kept], protocol)
 
 
 def load_like(
-    source: object,  # array, folder or ImageSet
+    source: object,  # array, folder, image files or ImageSet
     shape: "tuple[int, int, int]",  # (C,H,W) of the images trained on
     **options: Any,  # on_error, progress, ... for load_images
 ) -> ImageSet:  # (N,C,H,W); H and W differ from `shape` only if the trained images were not square
     "Images in the form that a network was trained on: sizes are fitted; only a folder's colours are converted."
     channels, height, width = shape
-    is_folder = isinstance(source, (str, Path))
     images = load_images(
-        source, image_size=height if height == width else None, channels=channels if is_folder else None, **options
+        source,
+        image_size=height if height == width else None,
+        channels=channels if is_files(source) else None,
+        **options,
     )
+    if isinstance(images, FeatureSet):
+        raise ValueError(f"X must be images, like those trained on, got {images!r}")
     if images.images.shape[1] != channels:
         raise ValueError(
             f"X must have {channels} channel(s), like the images trained on, got {images.images.shape[1]}; "

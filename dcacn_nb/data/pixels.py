@@ -1,13 +1,26 @@
 """From one image file of any kind to 8-bit pixels, channels first."""
 
-import struct
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
-# what Pillow raises on bad files
-UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
+from dcacn_nb.data.image_file import ROOM, open_image, orientation, reading, upright_size
+
+FAINT = 224  # on white, a picture that is nowhere darker cannot be seen
+LARGE = 2**24  # px; a larger picture is converted band by band, so that memory holds it once
+DEPTHS = (255, 1023, 4095, 16383, 65535)  # what white can be in 16 bits: cameras and scanners use 8 to 16 of them
+LONGEST = 16  # times the shorter side: what is beyond is cut off before a picture is resized to a square
+_TURN = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 def is_grey(
@@ -20,24 +33,80 @@ def is_grey(
     return image.mode in ("1", "L", "LA", "La", "I", "F") or image.mode.startswith("I;16")
 
 
+def is_deep(image: Image.Image) -> bool:
+    "Whether an image stores whole numbers of more than 8 bits."
+    return image.mode == "I" or image.mode.startswith("I;16")
+
+
+def brightest(
+    image: Image.Image,  # for which `is_deep`
+) -> int:
+    "The largest value of an image."
+    return max(int(np.asarray(band).max()) for band in _bands(image, 1))
+
+
+def white_for(
+    value: int,  # the largest value found
+) -> int:  # 255, 1023, 4095, 16383 or 65535
+    "Which value is white, by the number of bits in use: a camera of 12 bits leaves 4 of 16 empty."
+    return next((depth for depth in DEPTHS if value <= depth), DEPTHS[-1])
+
+
 def to_8bit(
     image: Image.Image,  # any mode Pillow reads
+    least: "int | None" = None,  # px; a very large picture may be reduced, its shorter side not below twice this
+    used: "Callable[[], int]" = lambda: 0,  # the largest value of the 16-bit images among which this one is
 ) -> Image.Image:  # mode "L" or "RGB"
-    "One 8-bit picture: 16 bit scaled by the full range 0..65535, float by 0..1, transparency composited on white."
-    if image.mode == "I" or image.mode.startswith("I;16"):
-        values, top = np.asarray(image).astype(np.int64), 65535
-    elif image.mode == "F":
-        values, top = np.asarray(image).astype(np.float64), 1
-    else:
-        if "A" in image.mode or "a" in image.mode or "transparency" in image.info:
-            grey = is_grey(image)
-            image = image.convert("RGBA")
-            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-            return image.convert("L" if grey else "RGB")
-        return image.convert("L" if is_grey(image) else "RGB")
-    if not (values.min() >= 0 and values.max() <= top):  # written so that NaN fails too
-        raise ValueError(f"values must be in 0..{top}, found {values.min()}..{values.max()}")
-    return Image.fromarray(np.rint(values * (255 / top)).astype(np.uint8))
+    "One 8-bit picture: 16 bit scaled by the bits in use, float by 0..1, transparency composited so that it is seen."
+    image.load()
+    white = white_for(max(used(), brightest(image))) if is_deep(image) else 0
+    if image.width * image.height <= LARGE:
+        return _convert(image, white)
+    shrink = max(1, min(image.size) // (2 * least)) if least else 1
+    bands = [_convert(band, white, "white") for band in _bands(image, shrink)]
+    bands = [band.reduce(shrink) for band in bands] if shrink > 1 else bands
+    whole = Image.new(bands[0].mode, (bands[0].width, sum(band.height for band in bands)))
+    top = 0
+    for band in bands:
+        whole.paste(band, (0, top))
+        top += band.height
+    return whole
+
+
+def _bands(image: Image.Image, step: int) -> Iterator[Image.Image]:
+    "The parts of an image from top to bottom, each a multiple of `step` rows high but the last."
+    rows = max(1, LARGE // 4 // image.width // step) * step
+    if rows >= image.height:
+        yield image
+        return
+    for top in range(0, image.height, rows):
+        yield image.crop((0, top, image.width, min(image.height, top + rows)))
+
+
+def _convert(image: Image.Image, white: int, ground: "str | None" = None) -> Image.Image:
+    "A loaded picture in mode L or RGB; None as the ground of a transparent one: the one on which it is seen."
+    if is_deep(image) or image.mode == "F":
+        return _scaled(np.asarray(image), white if is_deep(image) else 1)
+    wanted = "L" if is_grey(image) else "RGB"
+    if "A" in image.mode or "a" in image.mode or "transparency" in image.info:
+        image = _on_ground(image.convert("RGBA"), ground)
+    return image.copy() if image.mode == wanted else image.convert(wanted)
+
+
+def _scaled(values: np.ndarray, white: float) -> Image.Image:
+    "Numbers from 0 to `white` as grey values."
+    if not (values.min() >= 0 and values.max() <= white):  # written so that NaN fails too
+        raise ValueError(f"values must be in 0..{white}, found {values.min()}..{values.max()}")
+    return Image.fromarray(np.rint(values.astype(np.float32) * np.float32(255 / white)).astype(np.uint8))
+
+
+def _on_ground(image: Image.Image, ground: "str | None") -> Image.Image:
+    "A transparent picture on white; on black if on white nothing would be seen, as of white icons."
+    on_white = Image.alpha_composite(Image.new("RGBA", image.size, ground or "white"), image)
+    opacity = image.getchannel("A").getextrema()
+    if ground is None and opacity[0] != opacity[1] and np.asarray(on_white).min() >= FAINT:
+        return Image.alpha_composite(Image.new("RGBA", image.size, "black"), image)
+    return on_white
 
 
 def fit_square(
@@ -46,6 +115,10 @@ def fit_square(
 ) -> Image.Image:  # (size, size)
     "Shorter side to `size` (bilinear with antialiasing), then the central square: torchvision's Resize and CenterCrop."
     width, height = image.size
+    short = min(width, height)
+    if max(width, height) > LONGEST * short:  # resized whole, a strip of 1 x 100,000 px would take gigabytes
+        image = _central(image, min(width, LONGEST * short), min(height, LONGEST * short))
+        width, height = image.size
     short, long = min(width, height), max(width, height)
     if short != size:
         target = max(size, int(size * long / short))
@@ -53,6 +126,26 @@ def fit_square(
         image = image.resize((width, height), Image.Resampling.BILINEAR)
     left, top = round((width - size) / 2), round((height - size) / 2)
     return image.crop((left, top, left + size, top + size))
+
+
+def _central(image: Image.Image, width: int, height: int) -> Image.Image:
+    "The central part of that size."
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    return image.crop((left, top, left + width, top + height))
+
+
+def squeeze_square(
+    image: Image.Image,  # "L" or "RGB"
+    size: int,  # side of the result, px
+    resample: Image.Resampling = Image.Resampling.BILINEAR,  # all of them with antialiasing
+    longest: int = 2,  # of a picture whose longer side is more than this times the shorter, the central part
+) -> Image.Image:  # (size, size)
+    "The whole picture squeezed to a square, so that nothing at its ends is lost."
+    width, height = image.size
+    wide, high = min(width, longest * height), min(height, longest * width)
+    if (wide, high) != (width, height):
+        image = _central(image, wide, high)
+    return image.resize((size, size), resample)
 
 
 def to_chw(
@@ -73,20 +166,34 @@ def read_image(
     path: "str | Path",  # an image file; of several frames, the first
     size: "int | None" = None,  # side in px; None keeps the size
     channels: "int | None" = None,  # 1 or 3; None: as the file has it
+    used: "Callable[[], int]" = lambda: 0,  # as in `to_8bit`
 ) -> np.ndarray:  # (C,H,W) uint8
     "One file, turned upright by its EXIF tag, as 8-bit pixels."
-    with Image.open(path) as image:
-        return to_chw(to_8bit(ImageOps.exif_transpose(image)), size, channels)
+    return to_chw(read_upright(path, size, used), size, channels)
+
+
+def read_upright(
+    path: "str | Path",  # an image file; of several frames, the first
+    least: "int | None" = None,  # px; a JPEG may be decoded at a reduced size, its shorter side not below this
+    used: "Callable[[], int]" = lambda: 0,  # as in `to_8bit`
+) -> Image.Image:  # "L" or "RGB"
+    "One file as an 8-bit picture, turned upright by its EXIF tag."
+    with reading(path), open_image(path) as image:
+        if least is not None:
+            image.draft(None, (least, least))  # 1/2, 1/4 or 1/8, from the JPEG's own coefficients: several times faster
+        with ROOM.for_pixels(image.width * image.height):
+            picture = to_8bit(image, least, used)
+            turn = _TURN.get(orientation(image))  # after loading: Pillow turns some formats by itself
+            return picture if turn is None else picture.transpose(turn)
 
 
 def measure_image(
     path: "str | Path",  # an image file
 ) -> "tuple[int, int, bool]":  # height and width when upright, px; whether it is grey
-    "Size and kind of a file from its header alone; no pixel is decoded."
-    with Image.open(path) as image:
-        width, height = image.size
-        sideways = image.getexif().get(0x0112, 1) >= 5  # orientations 5 to 8 swap the axes
-        return (width, height, is_grey(image)) if sideways else (height, width, is_grey(image))
+    "Size and kind of a file from its header; pixels are decoded only where tag or palette come after them."
+    with reading(path), open_image(path) as image, ROOM.for_pixels(image.width * image.height):
+        width, height = upright_size(image)
+        return height, width, is_grey(image)
 
 
 def from_chw(

@@ -1,7 +1,6 @@
 """The public sources: where their files are, how they are read, and how a missing or damaged file is reported."""
 
 import http.client
-import logging
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from torch import Tensor
 from torchvision.datasets import CIFAR10, CIFAR100, STL10, FashionMNIST
 from torchvision.datasets.utils import check_integrity
 
+from dcacn_nb.core.text import logger
 from dcacn_nb.data.catalogue import (
     CIFAR100_SUPERCLASSES,
     FASHION_CLASSES,
@@ -26,7 +26,7 @@ from dcacn_nb.data.idx import read_idx
 from dcacn_nb.data.imagenet import find_synsets
 from dcacn_nb.data.listing import list_images
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 
 @dataclass(frozen=True)

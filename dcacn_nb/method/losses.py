@@ -108,6 +108,70 @@ def view_pairs(
     check_int("n_global", n_global, low=1, high=n_views)
     return [(g, v) for g in range(n_global) for v in range(g + 1, n_views)]
 
+# %% ../../nbs/method/05_losses.ipynb #2f36815e
+_MANY, _SAFE = 512, 0.05  # images per batch, and temperature, from which pairs share their tables
+_ROWS, _KEPT = 256, 2**25  # rows of a table at a time; numbers in all tables up to which the gradient finds them kept
+
+
+def _tables(z: Tensor, pairs, temperature: float, decoupled: bool):
+    "Rows of exp((cosine - 1) / temperature) of each view with itself, then of each pair: (u, v, which rows, table)."
+    least = z.new_full((1,), -1 / temperature)
+    for u, v in [(u, u) for u in range(len(z))] + pairs:
+        for first in range(0, z.shape[1], _ROWS):
+            rows = slice(first, min(first + _ROWS, z.shape[1]))
+            table = torch.addmm(least, z[u, rows], z[v].T, alpha=1 / temperature).exp_()
+            if u == v or decoupled:
+                table.diagonal(first).zero_()
+            yield u, v, rows, table
+
+
+def _shared_contrast(z, n_global: int, temperature: float, decoupled: bool) -> Tensor:
+    "The mean of `contrast` over `view_pairs`; each table is computed once for all pairs."
+    check_float("temperature", temperature, low=0, open_low=True)
+    for view in z:
+        _check_views(z[0], view, "views of z", "batch size B of z")
+    z = torch.stack(list(z))
+    with torch.autocast(z.device.type, enabled=False):
+        z = F.normalize(z.to(torch.promote_types(z.dtype, torch.float32)), dim=2, eps=_NORM_FLOOR)
+        return _SharedTables.apply(z, view_pairs(n_global, len(z)), temperature, decoupled)
+
+# %% ../../nbs/method/05_losses.ipynb #437540d9
+class _SharedTables(torch.autograd.Function):
+    "Eq. 5 or 6 for all pairs of views; the gradient computes large tables again instead of keeping them."
+
+    @staticmethod
+    def forward(ctx, z, pairs, temperature, decoupled):  # z (V,B,P) unit rows
+        own, sums = z.new_zeros(z.shape[:2]), {pair: z.new_zeros(2, z.shape[1]) for pair in pairs}
+        small, kept = (len(z) + len(pairs)) * z.shape[1] ** 2 <= _KEPT, []
+        for u, v, rows, table in _tables(z, pairs, temperature, decoupled):
+            kept += [(u, v, rows, table)] if small else []
+            if u == v:
+                own[u, rows] = table.sum(1)
+            else:
+                sums[u, v][0, rows] = table.sum(1)
+                sums[u, v][1] += table.sum(0)
+        totals = torch.stack([torch.stack([own[u], own[v]]) + both for (u, v), both in sums.items()])  # (pairs,2,B)
+        positive = torch.stack([(z[u] * z[v]).sum(1) for u, v in pairs])
+        ctx.save_for_backward(z, totals)
+        ctx.settings = pairs, temperature, decoupled, kept
+        return totals.log().mean() + (1 - positive.mean()) / temperature
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, slope):
+        (z, totals), (pairs, temperature, decoupled, kept) = ctx.saved_tensors, ctx.settings
+        weights, own, found = 0.5 / totals, z.new_zeros(z.shape[:2]), torch.zeros_like(z)
+        for (u, v), weight in zip(pairs, weights):
+            own[u], own[v] = own[u] + weight[0], own[v] + weight[1]
+            found[u], found[v] = found[u] - z[v], found[v] - z[u]  # the positives pull
+        for u, v, rows, table in kept or _tables(z, pairs, temperature, decoupled):
+            as_row, as_column = (own[u], own[u]) if u == v else weights[pairs.index((u, v))]
+            table = table * (as_row[rows, None] + as_column)  # for its row and its column
+            found[u, rows] += table @ z[v]
+            if u != v:
+                found[v] += table.T @ z[u, rows]
+        return found * (slope / (temperature * len(pairs) * z.shape[1])), None, None, None
+
 # %% ../../nbs/method/05_losses.ipynb #203d9d3c
 def multicrop_instance_loss(
     z: "Tensor | Sequence[Tensor]",  # (V,B,P) projections of all views, globals first
@@ -116,6 +180,8 @@ def multicrop_instance_loss(
     decoupled: bool = True,  # False: InfoNCE
 ) -> Tensor:  # 0-dim
     "Instance loss averaged over `view_pairs` (the paper's section 3.4, extended to many crops)."
+    if len(z[0]) >= _MANY and temperature >= _SAFE:
+        return _shared_contrast(z, n_global, temperature, decoupled)
     loss = decoupled_info_nce if decoupled else info_nce
     return torch.stack([loss(z[g], z[v], temperature) for g, v in view_pairs(n_global, len(z))]).mean()
 

@@ -81,12 +81,15 @@ class ClusterNet(nn.Module):
 
 # %% ../../nbs/method/04_model.ipynb #6d7c993b
 @contextmanager
-def frozen_statistics(module: nn.Module) -> "Iterator[None]":
-    "Inside, BatchNorm normalises by the batch as ever, but leaves its running averages alone."
-    norms = [m for m in module.modules() if isinstance(m, nn.BatchNorm2d)]
+def frozen_statistics(
+    module: nn.Module,
+    share: float = 0.0,  # of their usual move that the running averages make, 0 to 1
+) -> "Iterator[None]":
+    "Inside, BatchNorm normalises by the batch as ever, but leaves its running averages alone (or nearly so)."
+    norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     momenta = [m.momentum for m in norms]
     for m in norms:
-        m.momentum = 0.0
+        m.momentum = share * (m.momentum or 0.0)
     try:
         yield
     finally:

@@ -324,14 +324,17 @@ def draw_views(
     knobs: Augmentation,  # how strongly they are distorted
     n_views: int,  # per image, >= 0
     generator: torch.Generator,  # on the images' device
+    share: "tuple[int, int]" = (0, 1),  # of a larger batch in so many equal parts, the images are this one
 ) -> "tuple[Tensor, Tensor]":  # (n_views,B,C,size,size), and the boxes (n_views,B,4)
     "`n_views` crops of every image at once: boxes, mirrors and distortions are drawn, then computed."
     n, channels, height, width = images.shape
     if n_views == 0:
         return images.new_zeros(0, n, channels, size, size), images.new_zeros(0, n, 4)
-    boxes = sample_boxes(n_views * n, height, width, scale, ratio, generator)
-    flip = torch.rand(n_views * n, generator=generator, device=images.device) < knobs.flip
-    draws = draw_augmentation(n_views * n, size, knobs, generator)
+    part, parts = share
+    own = lambda drawn: drawn.unflatten(0, (n_views, parts, n))[:, part].flatten(0, 1)  # drawn for the whole batch
+    boxes = own(sample_boxes(n_views * parts * n, height, width, scale, ratio, generator))
+    flip = own(torch.rand(n_views * parts * n, generator=generator, device=images.device)) < knobs.flip
+    draws = Draws(*map(own, draw_augmentation(n_views * parts * n, size, knobs, generator)))
     crops = augment(crop_resize(images, boxes, size, flip), draws, knobs)
     return crops.reshape(n_views, n, channels, size, size), boxes.reshape(n_views, n, 4)
 
@@ -386,6 +389,7 @@ class MultiCrop:
     ratio: "tuple[float, float]" = _spread((3 / 4, 4 / 3), "width / height of all crops", open_low=True)
     weak: Augmentation = Augmentation()  # distortion of the global crops
     strong: Augmentation = Augmentation(grayscale=0.2, blur=0.5)  # distortion of the local crops
+    share: "tuple[int, int]" = (0, 1)  # (part, parts): which part of each batch it is given, for many processes
 
     def __post_init__(self):
         _check_multicrop(self)
@@ -395,9 +399,10 @@ class MultiCrop:
         images, ratio = as_float(images), self.ratio
         _check_generator(generator, images.device)
         with torch.autocast(images.device.type, enabled=False):  # half precision would round the pictures
-            crops, boxes = draw_views(images, self.global_size, self.global_scale, ratio, self.weak, 2, generator)
+            settings = self.global_size, self.global_scale, ratio, self.weak, 2
+            crops, boxes = draw_views(images, *settings, generator, self.share)
             settings = self.local_size, self.local_scale, ratio, self.strong, self.n_local
-            local, local_boxes = draw_views(images, *settings, generator)
+            local, local_boxes = draw_views(images, *settings, generator, self.share)
         return Crops(crops, local, *((boxes, local_boxes) if return_boxes else ()))
 
     def plain(self, images: Tensor) -> Tensor:
@@ -458,7 +463,7 @@ def multicrop_for(
     image_size: int,  # side of the images, pixels, >= 1
     *,
     channels: int = 3,  # 1 grey, 3 colour
-    upright: bool = False,  # True: never mirror (digits, clothes, text)
+    upright: bool = False,  # True: never mirror (digits, text)
     n_local: "int | None" = None,  # local crops per image; None: the rule's number
     alike: bool = False,  # True: global crops as strongly distorted as local ones (SwAV); False: weakly (the paper)
 ) -> MultiCrop:
@@ -471,7 +476,7 @@ def paper_multicrop(
     image_size: int,  # side of the images, pixels, >= 1; more than 64: the 224 px recipe
     *,
     channels: int = 3,  # 1 grey, 3 colour
-    upright: bool = False,  # True: never mirror (digits, clothes, text)
+    upright: bool = False,  # True: never mirror (digits, text)
     n_local: "int | None" = None,  # local crops per image; None: 6, as in both sources
     alike: bool = False,  # True: all crops alike (SwAV); False: globals weak (the paper)
 ) -> MultiCrop:

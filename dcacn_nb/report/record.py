@@ -1,7 +1,5 @@
 """The events of a run, sorted by kind: what every picture is drawn from."""
 
-import json
-import logging
 import math
 import reprlib
 from collections.abc import Iterable, Sequence
@@ -10,10 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from dcacn_nb.core.events import EpochDone, Evaluated, Event, RunFinished, RunStarted, SnapshotTaken, StepDone
-from dcacn_nb.runs.log import follow_events, read_events
+from dcacn_nb.core.events import EpochDone, Evaluated, Event, HeadSet, RunFinished, RunStarted, SnapshotTaken, StepDone
+from dcacn_nb.core.files import read_json
+from dcacn_nb.core.text import logger
+from dcacn_nb.runs.log import read_chosen
+from dcacn_nb.runs.thinned import ThinnedList
 
-logger = logging.getLogger(__name__)
+log = logger(__name__)
+KEPT = 10_000  # events of a kind: more than any picture has pixels across
 
 
 @dataclass
@@ -21,11 +23,15 @@ class RunRecord:
     "The events of one run, sorted by kind."
 
     start: "RunStarted | None" = None
+    # of these three kinds at most KEPT each: a longer list is thinned evenly, and the newest is always in it
     steps: "list[StepDone]" = field(default_factory=list)
     epochs: "list[EpochDone]" = field(default_factory=list)
     evaluations: "list[Evaluated]" = field(default_factory=list)
     snapshots: "list[SnapshotTaken]" = field(default_factory=list)  # those that were asked for
+    head_set: "HeadSet | None" = None  # when K-Means set the cluster head
     end: "RunFinished | None" = None
+    seconds: float = 0.0  # that all epochs took together
+    lost: int = 0  # snapshots that were asked for and cannot be read
     names: "dict[int, str]" = field(default_factory=dict)  # cluster -> the name that a person gave it
 
     def epoch_of(self, step: int) -> float:
@@ -48,33 +54,49 @@ def read_record(
         raise TypeError(
             f"the run must be given as its folder, a list of its events, or a RunRecord, got {reprlib.repr(source)}"
         )
-    events = read_events(source, arrays=False) if in_file else list(source)
-    # a resumed run announces itself again, and then reports everything from the start
-    events = events[max((i for i, e in enumerate(events) if isinstance(e, RunStarted)), default=0) :]
-    at = [e.epoch for e in events if isinstance(e, SnapshotTaken)] if snapshots else []
-    wanted = nearest_snapshots(at, epochs) | ({0, len(at) - 1} if at else set())
-    if in_file and wanted:  # a second pass, one snapshot in memory at a time
-        events = follow_events(source, stop=lambda: True)
-    record = _sorted(events, wanted)
-    record.names = cluster_names(source) if in_file else {}
+    asked: set[int] = set()
+
+    def choose(available: "Sequence[int]") -> "set[int]":
+        asked.update(_wanted(available, epochs) if snapshots else ())
+        return asked
+
+    record = _sorted(read_chosen(source, choose) if in_file else source)  # type: ignore[arg-type]
+    if not in_file:
+        wanted = choose([event.epoch for event in record.snapshots])
+        record.snapshots = [event for place, event in enumerate(record.snapshots) if place in wanted]
+    record.lost = len(asked) - len(record.snapshots)
+    record.names = cluster_names(source) if in_file else {}  # type: ignore[arg-type]
     return record
 
 
-def _sorted(events: "Iterable[Event]", wanted: "set[int]") -> RunRecord:
-    "The events by kind; of the snapshots those at the positions wanted."
-    record, seen = RunRecord(), 0
+def _wanted(available: "Sequence[int]", epochs: "Sequence[int] | None") -> "set[int]":
+    "The places of the snapshots nearest to some epochs, the first and the last of the run among them."
+    return nearest_snapshots(available, epochs) | ({0, len(available) - 1} if len(available) else set())
+
+
+def _sorted(events: "Iterable[Event]") -> RunRecord:
+    "The events of the last start by kind: a resumed run announces itself again, and reports all from the start."
+    record, kinds = RunRecord(), _kinds()
     for event in events:
         if isinstance(event, RunStarted):
-            record, seen = RunRecord(start=event), 0
-        elif isinstance(event, SnapshotTaken):
-            record.snapshots += [event] if seen in wanted else []
-            seen += 1
+            record, kinds = RunRecord(start=event), _kinds()
         elif isinstance(event, RunFinished):
             record.end = event
+        elif isinstance(event, SnapshotTaken):
+            record.snapshots.append(event)
+        elif isinstance(event, HeadSet):
+            record.head_set = event
         else:
-            kinds = {StepDone: record.steps, EpochDone: record.epochs, Evaluated: record.evaluations}
             kinds[type(event)].append(event)
+            if isinstance(event, EpochDone) and math.isfinite(event.seconds):
+                record.seconds += event.seconds
+    record.steps, record.epochs, record.evaluations = map(list, kinds.values())
     return record
+
+
+def _kinds() -> "dict[type, ThinnedList]":
+    "An empty list for each kind of which a run has many."
+    return {kind: ThinnedList(KEPT) for kind in (StepDone, EpochDone, Evaluated)}
 
 
 def nearest_snapshots(
@@ -102,11 +124,11 @@ def cluster_names(
     path = Path(folder)
     path = (path.parent if path.suffix == ".jsonl" else path) / "clusters.json"
     try:
-        names = json.loads(path.read_text(encoding="utf-8"))["names"]
+        names = read_json(path)["names"]
         return {int(cluster): str(name) for cluster, name in names.items() if str(name).strip()}
     except FileNotFoundError:
         return {}
     # a picture without names is better than none
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        logger.warning("%s was not understood (%s: %s); clusters stay without names", path, type(error).__name__, error)
+        log.warning("%s was not understood (%s: %s); clusters stay without names", path, type(error).__name__, error)
         return {}

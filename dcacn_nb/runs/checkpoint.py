@@ -6,22 +6,25 @@ The file is in the safetensors format: a table of names, dtypes, shapes and offs
 import errno
 import hashlib
 import json
-import logging
+import os
 import re
 from pathlib import Path
+from typing import BinaryIO
 
+import psutil
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 
 from dcacn_nb.core.checks import check_int
 from dcacn_nb.core.devices import pick_device
-from dcacn_nb.core.files import atomic_write
+from dcacn_nb.core.files import NotAFile, atomic_write, open_regular
+from dcacn_nb.core.text import logger
 
-logger = logging.getLogger(__name__)
+log = logger(__name__)
 FORMAT = "dcacn_nb.checkpoint"
 VERSION = 1
+LONGEST_HEADER = 100_000_000  # bytes, at most: what the safetensors library accepts
 _REMEDY = {errno.ENOSPC: "free some space", errno.EDQUOT: "free some space in your quota"}
 _NAME = re.compile(r"step_(\d{8,})\.safetensors")
 
@@ -85,13 +88,14 @@ def save_checkpoint(
     path: "str | Path",  # the file to write, e.g. checkpoint_path(folder, step)
     tensors: "dict[str, Tensor]",  # name -> tensor of any shape, dtype and device
     meta: dict,  # plain description: strict JSON, e.g. {"step": 1234}
+    home: "str | Path | None" = None,  # a run folder that must exist, and that the file must stay in
 ) -> Path:  # the path written
     "Write one sealed safetensors file, atomically: on any failure the older file is untouched."
     path, copies, text = Path(path), _own_copies(tensors), _meta_text(meta)
     metadata = {"format": FORMAT, "version": str(VERSION), "meta": text, "sha256": _digest(copies, text, VERSION)}
     data = safetensors.torch.save(copies, metadata)
     try:
-        return atomic_write(path, data)
+        return atomic_write(path, data, home=home)
     except OSError as error:
         remedy = _REMEDY.get(error.errno or 0, "check that its folder can be written to")
         text = f"could not write the checkpoint ({len(data):,} bytes): {error.strerror}; {remedy}"
@@ -124,28 +128,52 @@ def load_checkpoint(
 ) -> "tuple[dict[str, Tensor], dict]":  # tensors by name, meta
     "Read and verify a checkpoint; a CheckpointError says what is wrong with the file."
     path, device = Path(path), pick_device(device)
-    tensors, metadata = _read(path)
-    text = metadata.get("meta", "")
-    if _digest(tensors, text, int(metadata["version"])) != metadata.get("sha256"):
+    try:
+        tensors, metadata = _read(path)
+        text = metadata.get("meta", "")
+        whole = _digest(tensors, text, int(metadata["version"])) == metadata.get("sha256")
+        meta = json.loads(text) if whole else None
+    except CheckpointError:
+        raise
+    except Exception as error:  # a damaged file can fail in any way, also for want of memory
+        text = f"{path} is damaged or not a safetensors file ({type(error).__name__}: {error})"
+        raise CheckpointError(f"{text}; use an older checkpoint") from error
+    if not isinstance(meta, dict):
         raise CheckpointError(f"{path} is damaged: its content does not match its SHA-256; use an older checkpoint")
-    return {name: tensor.to(device) for name, tensor in tensors.items()}, json.loads(text)
+    return {name: tensor.to(device) for name, tensor in tensors.items()}, meta
 
 
 def _read(path: Path) -> "tuple[dict[str, Tensor], dict[str, str]]":
     "The tensors and metadata of a checkpoint whose layout has been checked, its digest not yet."
     if path.is_dir():
         raise CheckpointError(f"{path} is a folder; use latest_checkpoint(folder) or name a file in it")
-    if not path.exists():
+    try:
+        with open_regular(path) as file:
+            _check_size(file, path)
+            data = file.read()
+    except FileNotFoundError:
         others = [p.name for p in list_checkpoints(path.parent)]
         found = f"{len(others)} checkpoint(s), the newest {others[-1]}" if others else "no checkpoints"
-        raise CheckpointError(f"{path} does not exist; that folder has {found}")
-    data = path.read_bytes()
-    try:
-        tensors = safetensors.torch.load(data)
-    except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
-        text = f"{path} is damaged or not a safetensors file ({len(data):,} bytes: {error}); use an older checkpoint"
-        raise CheckpointError(text) from error
-    return tensors, _metadata(data, path)
+        raise CheckpointError(f"{path} does not exist; that folder has {found}") from None
+    except NotAFile as error:
+        raise CheckpointError(f"{path} {error.strerror}") from None
+    return safetensors.torch.load(data), _metadata(data, path)
+
+
+def _check_size(file: BinaryIO, path: Path) -> None:
+    "Refuse a file that is not as long as its header says, or too long for this machine, before it is read."
+    size = os.fstat(file.fileno()).st_size
+    length = int.from_bytes(file.read(8), "little")
+    if not 2 <= length <= min(size - 8, LONGEST_HEADER):
+        raise ValueError(f"{size:,} bytes")
+    header = json.loads(file.read(length))
+    ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+    if max(ends, default=0) != size - 8 - length:
+        raise ValueError(f"{size:,} bytes, its header is of another length")
+    free = psutil.virtual_memory().available
+    if 2 * size > free:  # the file, and the tensors
+        raise CheckpointError(f"{path} needs {2 * size / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB are free")
+    file.seek(0)
 
 
 def checkpoint_path(
@@ -177,7 +205,7 @@ def latest_checkpoint(
             load_checkpoint(path)
             return path
         except CheckpointError as error:
-            logger.warning("skipping a checkpoint: %s", error)
+            log.warning("skipping a checkpoint: %s", error)
     if found:
         text = f"none of the {len(found)} checkpoint(s) in {folder} can be read; see the warnings"
         raise CheckpointError(f"{text}; start the run again in another folder")
@@ -200,5 +228,5 @@ def prune_checkpoints(
             path.unlink(missing_ok=True)
             removed.append(path)
         except OSError as error:  # a file that cannot be deleted must not end a run
-            logger.warning("could not delete %s: %s", path, error)
+            log.warning("could not delete %s: %s", path, error)
     return removed

@@ -5,7 +5,6 @@ nothing is half done. Only there, between two steps, does the driver act: it may
 
 import asyncio
 import contextlib
-import logging
 import math
 import signal
 import threading
@@ -17,13 +16,16 @@ import numpy as np
 from torch import Tensor
 
 from dcacn_nb.core.checks import check_in
-from dcacn_nb.core.events import Evaluated, Event, RunFinished, RunStarted
+from dcacn_nb.core.events import REASONS, Evaluated, Event, RunFinished, RunStarted
+from dcacn_nb.core.text import logger
 from dcacn_nb.method.step import TrainState, encode
-from dcacn_nb.runs.folder import RunFolder
+from dcacn_nb.runs.folder import FolderGone, RunFolder
 from dcacn_nb.runs.log import notify
-from dcacn_nb.runs.threads import release_after_cells, release_threads
+from dcacn_nb.runs.threads import Neighbours, release_after_cells, release_threads
+from dcacn_nb.runs.together import agree
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
+STILL_HOLDING = 60.0  # seconds after which a run that is paused tells its other processes so
 
 
 class Run:
@@ -33,12 +35,14 @@ class Run:
         self,
         steps: "Generator[Event | None]",  # the training: events, and None at every consistent moment
         state: TrainState,  # what the training changes
-        images: Tensor,  # (N,C,H,W) uint8, what is clustered
+        images: Tensor,  # (N,C,H,W) uint8 or features (N,D): what is clustered
         folder: "RunFolder | None" = None,  # where log and checkpoints go; closed at the end
         observers: "Sequence[Callable[[Event], None]]" = (),  # each gets every event, a resumed run's earlier ones too
         labels: "np.ndarray | None" = None,  # (N,) classes, kept for what shows the run
-        report: "Callable[[Path], object] | None" = None,  # called with the folder once every observer knows the end
+        report: "Callable[[Run], object] | None" = None,  # called at the very end, if there is a folder
+        source: object = None,  # the ImageSet or FeatureSet: paths and pictures for what shows the run
     ):
+        self.source = images if source is None else source
         self.images, self.labels, self.state, self.model, self.config = images, labels, state, state.model, state.config
         self.folder: Path | None = folder.path if folder else None
         self.status = "ready"  # ready, running, paused, completed, stopped, interrupted, failed
@@ -64,6 +68,7 @@ class Run:
             for event in self._disk.past():
                 self._note(event)
                 notify(self._observers, event)
+            self._disk.begin()
         except BaseException:  # e.g. a damaged log: the folder must not stay locked
             self._disk.close()
             raise
@@ -172,7 +177,7 @@ class Run:
     def probabilities(self) -> Tensor:
         "(N,K) soft assignments of all images by the network as it is; before the end, as of its last evaluation."
         state = self.state
-        if self._done.is_set() and state.assigned_at != state.step:
+        if self.status in REASONS and state.assigned_at != state.step:  # over: nothing changes the network any more
             state.probabilities, state.assigned_at = encode(self.model, self.images, self.config), state.step
         if state.probabilities is None:
             raise RuntimeError(
@@ -203,7 +208,8 @@ class Run:
                 self._save()
         except BaseException as error:
             reason = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
-            self.error, message = error, f"{type(error).__name__}: {error}"
+            self.error = error = self._without_folder(error)
+            message = f"{type(error).__name__}: {error}"
             if self._thread is not None:  # nothing may ever wait for this run
                 log.error("the run failed at step %d: %s", self.state.step, message)
         finally:
@@ -214,29 +220,42 @@ class Run:
             finally:
                 self._done.set()
 
+    def _without_folder(self, error: BaseException) -> BaseException:
+        "FolderGone, if a file could not be written because the folder is not there any more; else the error itself."
+        try:
+            if self._disk and isinstance(error, OSError):
+                self._disk.check()
+        except FolderGone as gone:
+            return gone
+        return error
+
     def _follow(self) -> str:
         "Take what the generator yields: pass events on, and at each None pause, stop or save. Returns why it ended."
-        for event in self._steps:
-            if event is None:
-                if self._stopped():
-                    return self._stop
-                if time.monotonic() - self._saved >= self.config.checkpoint_seconds:
-                    self._save()
-            elif not isinstance(event, RunFinished):  # that one comes last, from `_finish`
-                self._pass_on(event)
+        with Neighbours():
+            for event in self._steps:
+                if event is None:
+                    if self._stopped():
+                        return self._stop
+                    if time.monotonic() - self._saved >= self.config.checkpoint_seconds:
+                        self._save()
+                elif not isinstance(event, RunFinished):  # that one comes last, from `_finish`
+                    self._pass_on(event)
         return "completed"
 
     def _stopped(self) -> bool:
-        "Hold while paused; then, whether the run is to end."
+        "Hold while paused; then, whether the run is to end. Several processes decide it together."
         if not self._go.is_set() and not self._stop:
             self._save()  # the process may be about to be closed
             self.status, began = "paused", time.perf_counter()
-            self._go.wait()
+            while not self._go.wait(STILL_HOLDING):
+                if (asked := agree("pause")) != "pause":
+                    self.stop(asked)
             held = time.perf_counter() - began
             since, step = self.state.clock
             self.status = "running"
             self.state.clock = (since + held, step)  # a pause is not slowness
             self.state.epoch_began += held
+        self._stop = agree(self._stop)
         return bool(self._stop)
 
     def _pass_on(self, event: Event) -> None:
@@ -256,7 +275,7 @@ class Run:
         if isinstance(event, Evaluated):
             self.health, self.scores = event.health, event.scores
             if event.epoch:
-                self._best = max(self._best, _score(event))
+                self._best = max(self._best, label_free_score(event))
 
     def _save(self) -> None:
         "Write a checkpoint of this consistent moment."
@@ -266,7 +285,7 @@ class Run:
 
     def _keep_best(self, event: Evaluated) -> None:
         "Keep the weights with the highest label-free score beside the last ones."
-        score = _score(event)
+        score = label_free_score(event)
         if self._disk and event.epoch and score > self._best:
             self._disk.save_best(step=event.step, epoch=event.epoch, view_information=score)
 
@@ -286,25 +305,33 @@ class Run:
     def _log_end(self, event: RunFinished) -> None:
         "Write the last event."
         try:
-            if self._disk:
+            if self._disk and self._disk.is_there:  # nothing takes the place of a folder that is gone
                 self._disk.log(event)
-        except Exception:
-            log.exception("the end of the run could not be written into its log")
+        except Exception as error:
+            log.error("the end of the run could not be written into its log: %s", error, exc_info=_is_bug(error))
 
     def _report(self, event: RunFinished) -> None:
         "Write the report; not after Ctrl-C, when the user does not want to wait for pictures."
         try:
-            if self.folder and self._write_report and event.reason != "interrupted":
-                self._write_report(self.folder)
-        except Exception:
-            text = "the run is %s, but its report could not be written; write_report(%r) tries again"
-            log.exception(text, event.reason, str(self.folder))
+            there = self._disk is not None and self._disk.is_there
+            if there and self._write_report and event.reason != "interrupted":
+                self._write_report(self)
+        except Exception as error:
+            text = "the run is %s, but its report could not be written; write_report(%r) tries again: %s"
+            log.error(text, event.reason, str(self.folder), error, exc_info=_is_bug(error))
 
 
-def _score(event: Evaluated) -> float:
-    "The label-free figure by which the best weights are kept; without it, none are kept."
-    score = event.health.get("view_information", -math.inf)
-    return -math.inf if math.isnan(score) else score
+def _is_bug(error: Exception) -> bool:
+    "Whether a traceback helps: a full disk needs none."
+    return not isinstance(error, OSError)
+
+
+def label_free_score(
+    event: Evaluated,
+) -> float:  # -inf without one: no weights are kept then
+    "The figure by which the best weights of a run are chosen."
+    score = event.health.get("view_information", event.health.get("neighbour_information", -math.inf))
+    return score if isinstance(score, (int, float)) and not math.isnan(score) else -math.inf  # a log may be damaged
 
 
 @contextlib.contextmanager

@@ -4,13 +4,13 @@ A file that is only appended to can be damaged in one place only: its end. A lin
 one rule serves the follower, which waits a little, and the reader of a crashed run, which leaves the torn tail out."""
 
 import json
-import logging
 import os
 import time
-import zipfile
-import zlib
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pandas as pd
@@ -25,30 +25,20 @@ from dcacn_nb.core.events import (
     from_dict,
     to_dict,
 )
-from dcacn_nb.core.files import atomic_write
+from dcacn_nb.core.files import atomic_write, inside, open_regular, sweep
+from dcacn_nb.core.text import logger
+from dcacn_nb.runs.lines import CHUNK, Appender, Tail, complete_lines
+from dcacn_nb.runs.snapshots import DamagedSnapshot, read_snapshot, write_snapshot
 
-logger = logging.getLogger(__name__)
-_FILE = "events.jsonl"
+log = logger(__name__)
+EVENTS = "events.jsonl"
+SAID = 3  # damaged snapshots that are named one by one
 
 
 def _file(path: "str | Path") -> Path:
     "The log file of a run folder, or the file itself."
     path = Path(path)
-    return path if path.suffix == ".jsonl" else path / _FILE
-
-
-def _append(path: Path, data: bytes) -> None:
-    "Append all of `data`, or nothing: after a full disk, the next line must not continue half a line."
-    with open(path, "ab", buffering=0) as file:
-        before = file.seek(0, os.SEEK_END)
-        try:
-            while data:
-                data = data[file.write(data) :]
-        except BaseException as error:
-            file.truncate(before)
-            if isinstance(error, OSError) and error.filename is None:
-                error.filename = str(path)  # a failed write does not say which file it was
-            raise
+    return path if path.suffix == ".jsonl" else path / EVENTS
 
 
 def _line(values: dict) -> bytes:
@@ -64,14 +54,15 @@ class RunLog:
         folder: "str | Path",  # the run's folder; made if missing
         resume_count: "int | None" = None,  # events to keep of an earlier log, from the checkpoint; None: a new run
     ):
-        self.folder = Path(folder)
-        self.path = self.folder / _FILE
+        self.folder = Path(folder).absolute()  # a notebook may change the working directory in mid-run
+        self.path = self.folder / EVENTS
         self.folder.mkdir(parents=True, exist_ok=True)
-        if resume_count is None and self.path.exists() and self.path.stat().st_size:
+        if resume_count is None and os.path.lexists(self.path) and (self.path.is_symlink() or _size(self.path)):
             raise FileExistsError(
                 f"{self.path} already holds a run; give another folder, or resume_count to continue it"
             )
         self.count = 0 if resume_count is None else truncate_events(self.folder, resume_count)  # events in the log
+        self._append = Appender(self.path, new=self.count == 0)
 
     def __call__(self, event: Event) -> None:
         "Write one event; once this returns, other processes can see it."
@@ -82,61 +73,180 @@ class RunLog:
         if isinstance(event, SnapshotTaken):
             # the count makes the name unique: two snapshots may share an epoch
             values["file"] = f"snapshots/epoch_{event.epoch:05d}_{self.count:07d}.npz"
-            (self.folder / "snapshots").mkdir(exist_ok=True)
-            arrays = {f"array:{name}": array for name, array in event.arrays.items()}
-            atomic_write(self.folder / values["file"], lambda file: np.savez(file, indices=event.indices, **arrays))
-        _append(self.path, _line(values))
+            write_snapshot(self.folder, values["file"], event)
+        self._append(_line(values))
         self.count += 1
+
+    def sync(self) -> None:
+        "Wait until all events are on the disk: a checkpoint that counts on them may only follow."
+        self._append.sync()
 
     def _renew_first(self, event: RunStarted, values: dict) -> None:
         "A resumed run announces itself: line 1 is replaced if a setting has changed."
-        first, rest = self.path.read_bytes().split(b"\n", 1)
-        if _parse(first, 1, self.path, arrays=False) != event:
-            atomic_write(self.path, lambda file: file.write(_line(values) + rest))
+        with open_regular(self.path) as old:
+            first = old.readline()
+            if _parse(first, 1, self.path)[0] != event:
+                atomic_write(self.path, lambda file: _copy(old, file, head=_line(values)), home=self.folder)
+                self._append.replaced()
 
 
-def _complete_lines(data: bytes) -> "list[bytes]":
-    "The lines that end in a newline; what follows the last newline is not finished."
-    return data.split(b"\n")[:-1]
+def _size(path: Path) -> int:
+    "The length of an ordinary file; whatever else stands there is refused."
+    with open_regular(path) as file:
+        return os.fstat(file.fileno()).st_size
 
 
-def _load_arrays(folder: Path, name: str) -> dict:
-    "The arrays of a snapshot file inside `folder`."
-    if not (folder / name).resolve().is_relative_to(folder.resolve()):
-        raise ValueError(f"snapshot file {name!r} is outside the run's folder")
-    try:
-        with np.load(folder / name, allow_pickle=False) as stored:
-            arrays = {key[len("array:") :]: stored[key] for key in stored.files if key != "indices"}
-            return {"indices": stored["indices"], "arrays": arrays}
-    except (EOFError, KeyError, ValueError, zlib.error, zipfile.BadZipFile) as error:
-        raise ValueError(f"snapshot file {name!r} cannot be read ({error})") from error
+def _copy(old: BinaryIO, new: BinaryIO, length: "int | None" = None, head: bytes = b"") -> None:
+    "Write `head`, and then what follows in `old`, or `length` bytes of it."
+    new.write(head)
+    while data := old.read(CHUNK if length is None else min(CHUNK, length)):
+        length = None if length is None else length - len(data)
+        new.write(data)
 
 
-def _parse(line: bytes, number: int, path: Path, arrays: bool) -> Event:
-    "One line as an event; a ValueError names the file and the line."
+def _parse(line: bytes, number: int, path: Path) -> "tuple[Event, object]":
+    "One line as an event without arrays, and the file that holds these, or None; a ValueError names file and line."
     try:
         values = json.loads(line)
         name = values.pop("file", None) if isinstance(values, dict) else None
-        if arrays and name is not None:
-            values.update(_load_arrays(path.parent, name))
-        return from_dict(values)
-    except (ValueError, OSError) as error:
+        return from_dict(values), name
+    except (ValueError, RecursionError) as error:
         raise ValueError(
             f"{path}, line {number} is damaged: {error}; restore the file, or keep what comes before "
             f"with truncate_events(folder, {number - 1})"
         ) from error
 
 
+class _Arrays:
+    "Adds the arrays to the snapshots of a log, of each file once: a log that repeats one could fill any memory."
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._read: set[str] = set()
+        self._lost = 0
+
+    def add(self, event: SnapshotTaken, name: object) -> SnapshotTaken:
+        "A snapshot with its arrays; one that has no file is as it is."
+        if name is None:
+            return event
+        place = os.path.normpath(str(name))
+        if place in self._read:
+            raise DamagedSnapshot(f"its file {str(name)[:200]!r} belongs to an earlier snapshot")
+        self._read.add(place)
+        return SnapshotTaken(event.epoch, event.step, **read_snapshot(self.path.parent, name), time=event.time)
+
+    def left_out(self, number: int, error: DamagedSnapshot) -> None:
+        "Say that a snapshot is missing from what is read: a damaged file costs itself and no more."
+        self._lost += 1
+        if self._lost <= SAID:
+            log.warning("%s, line %d is left out: %s", self.path, number, error)
+        elif self._lost == SAID + 1:
+            log.warning("%s: more snapshots are left out", self.path)
+
+
 def read_events(
     path: "str | Path",  # a run's folder, or its events.jsonl
     arrays: bool = True,  # load the snapshots' arrays; False is much faster
 ) -> "list[Event]":  # in the order of emission
-    "All complete events of a log; one torn last line (of a killed writer) is left out."
+    """All complete events of a log; one torn last line (of a killed writer) is left out.
+
+    A snapshot whose arrays cannot be read is left out with a warning."""
+    return list(read_chosen(path) if arrays else each_event(path))
+
+
+def each_event(
+    path: "str | Path",  # a run's folder, or its events.jsonl
+) -> "Iterator[Event]":  # in the order of emission, snapshots without their arrays
+    "`read_events` without the list: a log of a million lines need not fit into memory."
+    return (event for _, event, _ in _read(path))
+
+
+def first_event(
+    path: "str | Path",  # a run's folder, or its events.jsonl
+) -> "Event | None":  # None: nothing has been written yet
+    "The first event of a log."
+    return next(each_event(path), None)
+
+
+def last_events(
+    path: "str | Path",  # a run's folder, or its events.jsonl
+    size: int = 2**16,  # bytes to read from the end of the log; more, if these hold no complete line
+) -> "list[Event]":  # in the order of emission, snapshots without their arrays
+    "The last events of a log, however long it is: they say how far a run is, and how fast."
     path = _file(path)
-    if not path.exists():
-        raise FileNotFoundError(f"no run log at {path}; give the folder of a run that was started with a RunLog")
-    lines = _complete_lines(path.read_bytes())
-    return [_parse(line, number, path, arrays) for number, line in enumerate(lines, start=1)]
+    try:
+        with open_regular(path) as file:
+            start = max(0, file.seek(0, os.SEEK_END) - size)
+            file.seek(start)
+            lines = file.read(size).split(b"\n")[1 if start else 0 : -1]
+    except FileNotFoundError:
+        raise _no_log(path) from None
+    if start and not lines:
+        return last_events(path, 16 * size)
+    try:
+        return [_parse(line, 0, path)[0] for line in lines]
+    except ValueError:  # the error that is raised here knows the number of the line
+        return list(each_event(path))[-len(lines) :]
+
+
+def last_event(
+    path: "str | Path",  # a run's folder, or its events.jsonl
+) -> "Event | None":  # None: nothing has been written yet
+    "The last event of a log."
+    return next(reversed(last_events(path, 4096)), None)
+
+
+def read_chosen(
+    path: "str | Path",  # a run's folder, or its events.jsonl
+    # given the epochs of the snapshots since the run last started: the places of those that are wanted; None: all
+    choose: "Callable[[Sequence[int]], Iterable[int]] | None" = None,
+    count: "int | None" = None,  # how many lines to read, from the first on; None: all
+) -> "Iterator[Event]":  # in the order of emission, without the other snapshots
+    "All complete events of a log, and some of its snapshots: a long run has more of these than fit into memory."
+    wanted = None if choose is None else _wanted_lines(_file(path), choose, count)
+    arrays = _Arrays(_file(path))
+    for number, event, name in _read(path, count=count):
+        if not isinstance(event, SnapshotTaken):
+            yield event
+        elif wanted is None or number in wanted:
+            try:
+                event = arrays.add(event, name)
+            except DamagedSnapshot as error:
+                arrays.left_out(number, error)
+                continue
+            yield event
+
+
+def _wanted_lines(path: Path, choose: "Callable[[Sequence[int]], Iterable[int]]", count: "int | None") -> "set[int]":
+    "The numbers of the lines with the snapshots that are wanted."
+    numbers, epochs = array("q"), array("q")
+    few = (b'"RunStarted"', b'"SnapshotTaken"')  # only lines that hold one of these words are parsed here
+    for number, event, _ in _read(path, lambda line: any(word in line for word in few), count):
+        if isinstance(event, RunStarted):
+            del numbers[:], epochs[:]
+        elif isinstance(event, SnapshotTaken):
+            numbers.append(number)
+            epochs.append(event.epoch)
+    return {numbers[place] for place in choose(epochs)}
+
+
+def _read(
+    path: "str | Path", only: "Callable[[bytes], bool]" = lambda line: True, count: "int | None" = None
+) -> "Iterator[tuple[int, Event, object]]":
+    "Number and event of each line, without arrays, and of a snapshot the file that holds these."
+    path = _file(path)
+    try:
+        with open_regular(path) as file:
+            for number, line in enumerate(islice(complete_lines(file), count), start=1):
+                if only(line):
+                    yield number, *_parse(line, number, path)
+    except FileNotFoundError:
+        raise _no_log(path) from None
+
+
+def _no_log(path: Path) -> FileNotFoundError:
+    "There is no log."
+    return FileNotFoundError(f"no run log at {path}; give the folder of a run that was started with a RunLog")
 
 
 def follow_events(
@@ -151,41 +261,47 @@ def follow_events(
     return _follow(_file(path), poll, stop or (lambda: False), arrays)
 
 
-def _look(path: Path, inode: "int | None", offset: int, last: bytes) -> "tuple[int | None, bytes | None]":
-    "The file's inode, and its bytes from `offset` on, or None if this is not the file that was read so far."
-    try:
-        with open(path, "rb") as file:
-            found = os.fstat(file.fileno()).st_ino
-            file.seek(offset - len(last))
-            same = (inode is None or found == inode) and file.read(len(last)) == last
-            return found, file.read() if same else None
-    except FileNotFoundError:
-        return None, b"" if inode is None else None
-
-
 def _follow(path: Path, poll: float, stop: "Callable[[], bool]", arrays: bool) -> "Iterator[Event]":
     "The generator behind `follow_events` (apart from it, so that bad arguments are refused at the call)."
-    inode, offset, number, last = None, 0, 0, b""
+    tail, reader = Tail(path), _Arrays(path)
     while True:
         ending = stop()  # asked before looking: what was written before it became true is still read
-        inode, data = _look(path, inode, offset, last)
-        if data is None:
-            inode, offset, number, last = None, 0, 0, b""
+        found = tail.look()
+        if found is None:
+            tail.restart()
+            reader = _Arrays(path)
             continue
-        for line in _complete_lines(data):
+        for line in found[0]:
             try:
-                event = _parse(line, number + 1, path, arrays)
+                event = _event(line, tail, reader if arrays else None)
             except ValueError:
-                if _look(path, inode, offset, last)[1] is None:
+                if not tail.is_same():
                     break  # the log was cut back just now, and this line's snapshot with it
                 raise
-            offset, number, last = offset + len(line) + 1, number + 1, line + b"\n"
-            yield event
+            tail.passed(line)
+            if event is not None:
+                yield event
             if isinstance(event, RunFinished):
                 return
+        if found[1]:
+            continue
         if ending:
             return
         time.sleep(poll)
+
+
+def _event(line: bytes, tail: Tail, arrays: "_Arrays | None") -> "Event | None":
+    "The event of the line that comes next; None for a snapshot whose arrays are damaged."
+    event, name = _parse(line, tail.number + 1, tail.path)
+    if arrays is None or not isinstance(event, SnapshotTaken):
+        return event
+    try:
+        return arrays.add(event, name)
+    except DamagedSnapshot as error:
+        if not tail.is_same():
+            raise
+        arrays.left_out(tail.number + 1, error)
+        return None
 
 
 def notify(
@@ -197,7 +313,7 @@ def notify(
         try:
             observer(event)
         except Exception:
-            logger.exception(
+            log.exception(
                 "observer %r failed at %s and gets no further events; training continues",
                 observer,
                 type(event).__name__,
@@ -224,29 +340,39 @@ def truncate_events(
     "Cut a log back to its first `count` events, atomically, and delete snapshots that it no longer names."
     if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < 0:
         raise ValueError(f"count must be a whole number >= 0, got {count!r}")
-    path = _file(folder)
-    data = path.read_bytes() if path.exists() else b""
-    lines = _complete_lines(data)[:count]
-    if len(lines) < count:
-        logger.warning("%s holds %d events, %d were expected; continuing with those", path, len(lines), count)
-    kept = b"".join(line + b"\n" for line in lines)
-    if kept != data:  # an unchanged file is left alone: followers need not start over
-        atomic_write(path, lambda file: file.write(kept))
-    events = [_parse_values(line, i, path) for i, line in enumerate(lines, start=1) if b'"file"' in line]
-    named = {Path(values["file"]).name for values in events if "file" in values}
-    snapshots = path.parent / "snapshots"
-    for stray in [*snapshots.glob("*.npz"), *snapshots.glob(".*.tmp"), *path.parent.glob(f".{_FILE}.*.tmp")]:
-        if stray.name not in named:
-            stray.unlink(missing_ok=True)
-    return len(lines)
-
-
-def _parse_values(line: bytes, number: int, path: Path) -> dict:
-    "The JSON object of a line; a ValueError names the line."
+    path = _file(folder).absolute()
     try:
-        return json.loads(line)
-    except ValueError as error:
-        raise ValueError(f"{path}, line {number} is damaged: {error}") from error
+        with open_regular(path) as file:
+            kept, length, named = _first_lines(file, count, path)
+            own = not path.is_symlink() and os.fstat(file.fileno()).st_nlink == 1
+            # an unchanged file is left alone, so that followers need not start over; one that has another name
+            # elsewhere is replaced by a copy, since what is appended here would appear there
+            if not own or length != os.fstat(file.fileno()).st_size:
+                file.seek(0)
+                atomic_write(path, lambda new: _copy(file, new, length), home=path.parent)
+    except FileNotFoundError:
+        kept, named = 0, set()
+    if kept < count:
+        log.warning("%s holds %d events, %d were expected; continuing with those", path, kept, count)
+    snapshots = inside(path.parent, path.parent / "snapshots" / "x").parent
+    for stray in snapshots.glob("*.npz"):
+        if stray.name not in named and (stray.is_symlink() or not stray.is_dir()):
+            stray.unlink(missing_ok=True)
+    sweep(snapshots)
+    sweep(path.parent)
+    return kept
+
+
+def _first_lines(file: BinaryIO, count: int, path: Path) -> "tuple[int, int, set[str]]":
+    "How many of the first `count` lines there are, their length in bytes, and the snapshot files that they name."
+    kept, length, named = 0, 0, set()
+    lines = complete_lines(file)
+    while kept < count and (line := next(lines, None)) is not None:
+        kept, length = kept + 1, length + len(line) + 1
+        if b'"file"' in line:
+            name = _parse(line, kept, path)[1]
+            named.add(Path(str(name)).name)
+    return kept, length, named
 
 
 def history(

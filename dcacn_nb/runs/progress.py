@@ -7,7 +7,8 @@ from typing import TextIO
 
 from tqdm import tqdm
 
-from dcacn_nb.core.events import Evaluated, Event, RunFinished, RunStarted, StepDone
+from dcacn_nb.core.events import Evaluated, Event, HeadSet, RunFinished, RunStarted, StepDone
+from dcacn_nb.core.text import printable
 
 
 class ProgressBar:
@@ -34,6 +35,8 @@ class ProgressBar:
                 self._show(self.bar)
             if self.plain and event.time >= self.born:
                 self._line(event)
+        if isinstance(event, HeadSet) and event.time >= self.born:
+            self._say(f"epoch {event.epoch}/{self.epochs}  K-Means on the features has set the cluster head")
         if isinstance(event, StepDone) and self.bar is not None:
             self._step(self.bar, event)
         if isinstance(event, (StepDone, Evaluated)) and event.time < self.born:  # before a resumed run was resumed
@@ -48,7 +51,9 @@ class ProgressBar:
         self.steps, self.began = event.n_steps, (0, max(event.time, self.born))
         self.last_line = (-math.inf, self.began[1])
         if not self.plain:
-            self.bar = tqdm(total=event.n_steps, desc=event.method, unit="step", file=self.file, dynamic_ncols=True)
+            self.bar = tqdm(
+                total=event.n_steps, desc=printable(event.method), unit="step", file=self.file, dynamic_ncols=True
+            )
 
     def _step(self, bar: tqdm, event: StepDone) -> None:
         "Move the bar; steps from before the bar was made (a resumed run's) move its start, and do not count as speed."
@@ -61,6 +66,13 @@ class ProgressBar:
         else:
             bar.update(event.step - bar.n)
 
+    def _say(self, line: str) -> None:
+        "A line of text, above the bar if there is one."
+        if self.bar is not None:
+            self.bar.clear()
+        self.file.write(f"{printable(line)}\n")  # a log may come from a stranger
+        self.file.flush()
+
     def _show(self, bar: tqdm) -> None:
         "What is shown behind the bar; drawn at its next move, or at its end."
         bar.set_postfix({name: value for name, value in self.postfix.items() if value}, refresh=False)
@@ -71,10 +83,9 @@ class ProgressBar:
         if event.epoch == self.epochs or event.epoch - epoch >= self.epochs / 10 or event.time - moment >= 60:
             self.last_line = (event.epoch, event.time)
             scores = "".join(f"  {name.upper()} {value:.3f}" for name, value in (event.scores or {}).items())
-            known = event.health.get("view_information")
-            figure = "" if known is None else f"  view information {known:.3f}"
-            self.file.write(f"epoch {event.epoch}/{self.epochs}{figure}{scores}{self._left(event)}\n")
-            self.file.flush()
+            known = [name for name in ("view_information", "neighbour_information") if name in event.health][:1]
+            figure = "".join(f"  {name.replace('_', ' ')} {event.health[name]:.3f}" for name in known)
+            self._say(f"epoch {event.epoch}/{self.epochs}{figure}{scores}{self._left(event)}")
 
     def _left(self, event: Evaluated) -> str:
         "The time left, if the steps to come take as long as those since the start or the last resume."

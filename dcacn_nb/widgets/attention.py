@@ -28,6 +28,7 @@ class AttentionViewer(LiveWidget):
 
     ESM = STATIC / "attention.js"
     WORDS = widget_words("attention")
+    STORED = {"most": 34_000, "dark": False, "photo": True}  # photographs take much room, and any paper will do
     colours = traitlets.Bytes().tag(sync=True)  # 256 x RGB
     follower = _second = None  # on the class too, so that a widget with bad arguments can be closed
 
@@ -65,7 +66,7 @@ class AttentionViewer(LiveWidget):
         with self._lock:
             if self._absorb(1, event):
                 self.summary = self.describe()
-        if isinstance(event, RunFinished) and self._settled:
+        if isinstance(event, RunFinished) and self.settled:
             self.settle()  # the text under the picture is about the other run too
 
     def _absorb(self, side: int, event: Event) -> bool:

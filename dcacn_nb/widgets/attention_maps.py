@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dcacn_nb.core.events import RunStarted, SnapshotTaken
-from dcacn_nb.widgets.feed import ThinnedList
+from dcacn_nb.runs.thinned import ThinnedList
 
 # kind of map -> prefix of its arrays in a snapshot
 KINDS = {"spatial": "spatial_attention.", "activation": "activation.", "channel": "channel_attention."}
@@ -83,8 +83,9 @@ def encode_maps(
     n = min([len(snapshot.indices), *(len(array) for array in arrays)])
     if not parts or not n:
         return None
+    indices = snapshot.indices[snapshot.mapped_rows(n)].tolist()
     coded = quantise(np.concatenate([array[:n] for array in arrays], axis=1), [h * w for _, _, h, w in parts])
-    return EncodedMaps(number, snapshot.epoch, snapshot.indices[:n].tolist(), parts, *coded)
+    return EncodedMaps(number, snapshot.epoch, indices, parts, *coded)
 
 
 class RunMaps:
@@ -109,8 +110,9 @@ class RunMaps:
         if not self.frames.seen:
             self.frames.limit = max(2, min(self.limit, BUDGET // frame.codes.nbytes))
         self.frames.append(frame)
-        if self.images is None and len(snapshot.arrays.get("images", ())) >= len(frame.indices):
-            self.images, self.indices = snapshot.arrays["images"][: len(frame.indices)].copy(), frame.indices
+        if self.images is None and len(snapshot.arrays.get("images", ())) == len(snapshot.indices):
+            rows = snapshot.mapped_rows(len(frame.indices))
+            self.images, self.indices = snapshot.arrays["images"][rows], frame.indices
         return frame
 
     @property

@@ -1,6 +1,5 @@
 """The most and the least confident images of every cluster; names, merges and splits by hand, kept with the run."""
 
-import logging
 import threading
 from pathlib import Path
 
@@ -18,15 +17,19 @@ from dcacn_nb.clusters.assigned import (
 from dcacn_nb.clusters.groups import LONGEST
 from dcacn_nb.core.checks import check_int
 from dcacn_nb.core.events import REASONS, Event, RunFinished, RunStarted, SnapshotTaken
+from dcacn_nb.core.text import logger
+from dcacn_nb.data.feature_set import FeatureSet
+from dcacn_nb.data.image_set import ImageSet
 from dcacn_nb.report.figures.clusters import plot_clusters
 from dcacn_nb.report.picture import Picture
 from dcacn_nb.widgets.clusters_arranged import ENDS, Arrangement
 from dcacn_nb.widgets.clusters_edits import NO_CLUSTERS, EditsByHand
+from dcacn_nb.widgets.clusters_found import FindsByFeatures
 from dcacn_nb.widgets.clusters_saved import SavedGrouping
 from dcacn_nb.widgets.feed import History
 from dcacn_nb.widgets.live import STATIC, LiveWidget, widget_words
 
-logger = logging.getLogger(__name__)
+log = logger(__name__)
 TO_SEND = 20_000_000  # bytes of CSV sent to the browser
 
 
@@ -35,11 +38,12 @@ def _share(x: float) -> str:
     return f"{x:.0%}" if x >= 0.01 else f"{x:.1%}"
 
 
-class ClusterBrowser(EditsByHand, LiveWidget):
+class ClusterBrowser(FindsByFeatures, EditsByHand, LiveWidget):
     "The images of each cluster, most confident first; names, merges and splits by hand, kept with the run."
 
     ESM = STATIC / "clusters.js"
     WORDS = widget_words("clusters")
+    STORED = {"most": 34_000, "dark": False, "photo": True}  # photographs take much room, and any paper will do
     per_cluster = traitlets.Int(6).tag(sync=True)  # images shown at either end to begin with
     longest = traitlets.Int(LONGEST).tag(sync=True)  # characters of a name
 
@@ -47,7 +51,7 @@ class ClusterBrowser(EditsByHand, LiveWidget):
         self,
         run=None,  # a Run of this kernel, or None: events come by calling the widget
         *,
-        images: object = None,  # a whole set instead: ImageSet, array or tensor (uint8 may be memory-mapped)
+        images: object = None,  # a whole set instead: ImageSet, FeatureSet, array or tensor (may be memory-mapped)
         probabilities: object = None,  # (N,K) soft assignments of these images
         per_cluster: int = 6,  # images shown at either end, 1 to 24
         history: "History | None" = None,  # shared: its owner also calls `handle`; None: the widget keeps one
@@ -61,6 +65,7 @@ class ClusterBrowser(EditsByHand, LiveWidget):
         self.assigned: AssignedImages | None = None  # the images that are shown
         self._arrangement: Arrangement | None = None  # of these images, after all edits
         self._whole, self._loader = False, None  # all images of a run are here; the thread that reads them
+        self._use_features(getattr(run, "source", None) if images is None else images)
         self._token, self._asking = 0, ""  # the set of pictures a browser may keep; the view that asks just now
         super().__init__(run, history=history, folder=folder, lang=lang, per_cluster=per_cluster)
 
@@ -69,7 +74,7 @@ class ClusterBrowser(EditsByHand, LiveWidget):
         "Show what is there from the beginning: a given set, or the snapshots of a history."
         self._saved = SavedGrouping(self.folder)
         if self._given is not None:
-            self._whole = self._settled = True  # no run will end: the picture is left in the notebook at once
+            self._whole = self.settled = True  # no run will end: the picture is left in the notebook at once
             self._show_images(self._given)
             return
         self._show_images(self._sample())
@@ -104,11 +109,13 @@ class ClusterBrowser(EditsByHand, LiveWidget):
             if callable(getattr(self.run, "wait", None)):
                 self.run.wait(60)
         except Exception:  # a failed run raises its error here; what it has done until then can be shown
-            logger.info("the run in the cluster browser has failed", exc_info=True)
+            log.info("the run in the cluster browser has failed", exc_info=True)
         try:
-            assigned = assigned_set(self.run.images, self.run.probabilities)
+            source = getattr(self.run, "source", None)  # files and small pictures; training had the tensor alone
+            known = isinstance(source, (ImageSet, FeatureSet))
+            assigned = assigned_set(source if known else self.run.images, self.run.probabilities)
         except Exception as error:
-            logger.warning("the cluster browser shows the sample only, not all images: %s", error)
+            log.warning("the cluster browser shows the sample only, not all images: %s", error)
             return
         with self._lock:
             self._whole = True
@@ -169,8 +176,9 @@ class ClusterBrowser(EditsByHand, LiveWidget):
         saved = {"damaged": False, "trouble": ""}
         if self.assigned is not None:
             saved = {"damaged": self._saved.damaged, "trouble": self._saved.problem}
-        folder = self._saved.file is not None
-        return {"kind": "state", "token": self._token, "folder": folder, **saved, **content}, buffers
+        has = {"folder": self._saved.file is not None, "features": self._source is not None}
+        has["files"] = self.assigned is not None and self.assigned.paths is not None
+        return {"kind": "state", "token": self._token, **has, **saved, **content}, buffers
 
     def backlog(self):
         "The present state."
@@ -193,6 +201,8 @@ class ClusterBrowser(EditsByHand, LiveWidget):
             "tiles": lambda: self._send_tiles(content["images"]),
             "export": self._write_csv,
             "download": self._send_csv,
+            "find": lambda: self.find(content["what"], content["images"]),
+            "export_as": lambda: self.export_as(content["to"], content["images"]),
         }.get(content.get("kind"))
         self._asking = str(content.get("view", ""))
         try:

@@ -10,7 +10,7 @@ from dcacn_nb.core.checks import check_int
 from dcacn_nb.core.events import SnapshotTaken
 from dcacn_nb.report.figures.clusters import plot_clusters
 from dcacn_nb.report.picture import Picture
-from dcacn_nb.widgets.live import sprite_sheet
+from dcacn_nb.widgets.live import shown_name, sprite_sheet
 
 ENDS = 24  # images sent from either end of a group
 PAGE = 60  # images on a page of all images of a group
@@ -50,7 +50,7 @@ class Arrangement:
             "n": len(self.images.indices),
             "k": self.images.n_clusters,
         }
-        return content, self._pack(np.concatenate(rows))
+        return content, self.pack(np.concatenate(rows))
 
     def _group(self, group: int, members: np.ndarray, ends: "list[int]") -> dict:
         "What the browser shows of a group as a whole."
@@ -64,7 +64,10 @@ class Arrangement:
             "moved": int(self.by_hand[members].sum()),
         }
 
-    def _pack(self, rows: np.ndarray) -> "list[bytes]":
+    def pack(
+        self,
+        rows: np.ndarray,  # (n,) of the images
+    ) -> "list[bytes]":
         "Per image: index, cluster, second cluster, moved by hand (int32); both probabilities (float32)."
         second, share = self.images.seconds(rows)
         whole = [self.images.indices[rows], self.images.clusters[rows], second, self.by_hand[rows]]
@@ -81,7 +84,7 @@ class Arrangement:
         start = max(0, min(check_int("start", start), (len(members) - 1) // PAGE * PAGE))
         rows = members[start : start + PAGE]
         content = {"group": group, "start": start, "size": len(members), "count": len(rows), "page": PAGE}
-        return content, self._pack(rows)
+        return content, self.pack(rows)
 
     def tiles(
         self,
@@ -93,7 +96,7 @@ class Arrangement:
             return None
         sheet, layout = sprite_sheet(self.images.pixels(rows), 64)
         files = self.images.files(rows)
-        names = files and [Path(file).name for file in files]
+        names = files and [shown_name(Path(file).name) for file in files]
         return {"images": self.images.indices[rows].tolist(), "files": names, "layout": layout}, [sheet]
 
     # ---- for print

@@ -1,11 +1,11 @@
 """The edits of the cluster browser and their file: read when it was changed elsewhere, written after every edit."""
 
-import logging
 from pathlib import Path
 
 from dcacn_nb.clusters.groups import Grouping, GroupingError, GroupingFile
+from dcacn_nb.core.text import logger
 
-logger = logging.getLogger(__name__)
+log = logger(__name__)
 
 
 class SavedGrouping:
@@ -32,7 +32,7 @@ class SavedGrouping:
             self.problem, self.damaged = "", False
         except (GroupingError, OSError) as error:
             self.problem, self.damaged = str(error), isinstance(error, GroupingError)
-            logger.warning("%s", error)
+            log.warning("%s", error)
         return not self.problem
 
     def changed_elsewhere(self) -> bool:
@@ -52,7 +52,7 @@ class SavedGrouping:
             self.problem = ""
         except (GroupingError, OSError) as error:
             self.problem = str(error)
-            logger.warning("%s", error)
+            log.warning("%s", error)
 
     def set_aside(self) -> Path:  # the new name of the file
         "Rename a file that was not understood, so that a new one can be written."

@@ -41,7 +41,7 @@ class CropViewer(LiveWidget):
         *,
         images: "ImageSet | Tensor | np.ndarray | None" = None,  # (N,C,H,W) uint8; None: of the run's first snapshot
         views: "MultiCrop | None" = None,  # settings to start from; None: the run's own, else the default
-        upright: "bool | None" = None,  # for the default: images must not be flipped; None: known from the source
+        upright: "bool | None" = None,  # for the default: images must not be flipped; None: the images say
         seed: int = 0,  # of the draws, >= 0
         history=None,  # shared: its owner also calls `handle`; None: the widget keeps one
         folder=None,  # of the run
@@ -196,7 +196,7 @@ class CropViewer(LiveWidget):
         "Leave a picture when first seen: without a run, no end of a run would do it."
         super()._on_message(widget, content, buffers)
         alone = self.run is None and self.follower is None and self._owns_history and self._given["images"]
-        if content.get("kind") == "hello" and alone and not self._settled:
+        if content.get("kind") == "hello" and alone and not self.settled:
             self.settle()
 
     def backlog(self) -> "Iterable[tuple[dict, list[bytes]]]":

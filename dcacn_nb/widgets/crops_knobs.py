@@ -31,7 +31,7 @@ def knobs_of(
 ) -> "dict[str, int | float]":  # "n_local", "global_scale[0]", "weak.flip", "strong.sigma[1]", ... -> value
     "All knobs by name, as a flat dictionary."
     found = {}
-    for name in (f.name for f in fields(views)):
+    for name in _names(views):
         value = getattr(views, name)
         if isinstance(value, Augmentation):
             found |= knobs_of(value, f"{before}{name}.")
@@ -44,6 +44,11 @@ def knobs_of(
     return found
 
 
+def _names(views: "MultiCrop | Augmentation") -> "list[str]":
+    "What a person sets; a share of the batch is given to each of several processes."
+    return [one.name for one in fields(views) if one.name != "share"]
+
+
 def with_knobs(
     views: "MultiCrop | Augmentation",  # the settings to start from
     knobs: "dict[str, int | float]",  # those to change, by the names of `knobs_of`
@@ -54,7 +59,7 @@ def with_knobs(
     if unknown:
         raise ValueError(f"knobs must be among {', '.join(knobs_of(views))}, got {unknown[0]!r}")
     changed = {}
-    for name in (f.name for f in fields(views)):
+    for name in _names(views):
         value, whole = getattr(views, name), before + name
         if isinstance(value, Augmentation):
             changed[name] = with_knobs(value, knobs, f"{whole}.")

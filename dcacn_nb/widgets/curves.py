@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from dcacn_nb.core.events import EpochDone, Evaluated, Event, RunFinished, RunStarted, SnapshotTaken, StepDone
+from dcacn_nb.core.events import EpochDone, Evaluated, Event, HeadSet, RunFinished, RunStarted, SnapshotTaken, StepDone
 from dcacn_nb.report.figures.curves import plot_curves
 from dcacn_nb.report.palette import SCORES
 from dcacn_nb.report.picture import Picture
-from dcacn_nb.widgets.feed import Follower, History, ThinnedList
+from dcacn_nb.runs.thinned import ThinnedList
+from dcacn_nb.widgets.feed import Follower, History
 from dcacn_nb.widgets.live import STATIC, LiveWidget, float_bytes, widget_words
 
 POINTS = 1200  # points kept of a line: every evaluation of 1,000 epochs, and about twice the pixels of a panel
@@ -85,6 +86,8 @@ class Track:
         "Add one event."
         if isinstance(event, RunStarted):
             self.clear()
+        elif isinstance(event, HeadSet):
+            self.announce = True
         elif isinstance(event, Evaluated):
             self.announce |= not len(self.scores.rows)  # this may be the first event of the run
             self.scores.append([event.epoch, *((event.scores or {}).get(name) for name in SCORES)])
@@ -113,7 +116,9 @@ class Track:
     def messages(self, run: int, label: str) -> "Iterable[tuple[dict, list[bytes]]]":
         "What the browser does not yet have of this run."
         if self.announce:
-            yield {"kind": "run", "run": run, "label": label, "terms": list(self.terms), "begun": self.begun}, []
+            head = self.history.head_set and self.history.head_set.epoch
+            about = {"label": label, "terms": list(self.terms), "begun": self.begun, "head": head}
+            yield {"kind": "run", "run": run, **about}, []
             self.announce, self.steps.restart, self.scores.restart = False, True, True
         for part in ("steps", "scores"):
             changes = getattr(self, part).changes()
@@ -250,6 +255,8 @@ class Curves(LiveWidget):
                 sentences.append(self.text("place", epoch=epoch, epochs=epochs, values=values))
             else:
                 sentences.append(self.text("place_open", epoch=epoch, values=values))
+            if track.history.head_set is not None and not i:
+                sentences.append(self.text("head_set", epoch=track.history.head_set.epoch))
         return " ".join(sentences) or self.text("waiting")
 
     def _latest(self, history: History) -> str:

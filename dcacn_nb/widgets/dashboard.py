@@ -1,6 +1,5 @@
 """All widgets on one page, with the run's controls."""
 
-import logging
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,16 +8,18 @@ import traitlets
 
 from dcacn_nb.core.checks import check_in
 from dcacn_nb.core.events import REASONS, Event, RunFinished
+from dcacn_nb.core.files import inside
+from dcacn_nb.core.text import logger
 from dcacn_nb.report.picture import FORMATS
 from dcacn_nb.widgets.attention import AttentionViewer
 from dcacn_nb.widgets.clusters import ClusterBrowser
 from dcacn_nb.widgets.crops import CropViewer
 from dcacn_nb.widgets.curves import Curves
 from dcacn_nb.widgets.health import ClusterHealth
-from dcacn_nb.widgets.live import STATIC, LiveWidget, widget_words
+from dcacn_nb.widgets.live import STATIC, LiveWidget, shown_name, widget_words
 from dcacn_nb.widgets.map import MapViewer
 
-logger = logging.getLogger(__name__)
+log = logger(__name__)
 PARTS = {
     "curves": Curves,
     "health": ClusterHealth,
@@ -51,7 +52,7 @@ class Dashboard(LiveWidget):
         **kwargs,  # lang, tab, folder, history: as for LiveWidget
     ):
         labels = labels if labels is not None else getattr(run, "labels", None)
-        names = class_names if class_names is not None else getattr(getattr(run, "images", None), "class_names", None)
+        names = class_names if class_names is not None else getattr(getattr(run, "source", None), "class_names", None)
         self._map_options = {"labels": labels, "class_names": names or (), "method": method, "every": every}
         self._closed = threading.Event()
         super().__init__(run, **kwargs)
@@ -64,7 +65,7 @@ class Dashboard(LiveWidget):
             for name, part in PARTS.items()
         }
         self.parts = {name: f"IPY_MODEL_{child.model_id}" for name, child in self.children.items()}
-        self.name = "" if self.folder is None else self.folder.name
+        self.name = "" if self.folder is None else shown_name(self.folder.name)
         self.broken: dict[str, str] = {}  # part -> why it was disabled
         self._unreadable: Exception | None = None  # why the folder can no longer be read
         self.state = self._state()
@@ -81,7 +82,7 @@ class Dashboard(LiveWidget):
                 with child._lock:  # its view may be sending a message at this moment
                     child.handle(event)
             except Exception as error:  # whatever a part does, the run and the other parts continue
-                logger.exception("the part %r of the dashboard failed and was disabled", name)
+                log.exception("the part %r of the dashboard failed and was disabled", name)
                 self.broken[name] = f"{type(error).__name__}: {error}"
                 child.summary = self.text("part_failed", error=self.broken[name])
         self._show_state()
@@ -99,7 +100,11 @@ class Dashboard(LiveWidget):
         "The run's own status; for a run elsewhere, the status by its events."
         if self.run is not None:
             return self.run.status
-        return self.history.end.reason if self.history.end else "running" if self.history.start else "waiting"
+        if self.history.end:
+            return self.history.end.reason
+        if self._unreadable is not None:
+            return "unreadable"
+        return "lost" if self.notice else "running" if self.history.start else "waiting"
 
     def _state(self) -> dict:
         "Everything that the controls show."
@@ -123,7 +128,14 @@ class Dashboard(LiveWidget):
             return end.message if end else f"{type(broken).__name__}: {broken}" if broken else ""
         if lost is not None:
             return self.text("unreadable", error=lost)
-        return "" if self.run is not None or status in (*REASONS, "waiting") else self.text("elsewhere")
+        return "" if self.run is not None or status in (*REASONS, "waiting", "lost") else self.text("elsewhere")
+
+    def follow_lost(self, lost: bool) -> None:
+        "Show in the controls that no process holds the run, or that one does again."
+        super().follow_lost(lost)
+        with self._lock:
+            self.summary = self.describe()
+            self._show_state()
 
     def follow_failed(self, error: Exception) -> None:
         "Show in the controls that the folder can no longer be read."
@@ -167,7 +179,7 @@ class Dashboard(LiveWidget):
         try:
             path = self.save_part(part, kind)
         except Exception as error:  # a thread has no caller: the page shows what went wrong
-            logger.exception("no figure was saved")
+            log.exception("no figure was saved")
             self.post("failed", message=f"{type(error).__name__}: {error}", token=token)  # of the view that asked
         else:
             self.post("saved", [path.read_bytes()], path=str(path), name=path.name, format=kind, token=token)
@@ -180,9 +192,10 @@ class Dashboard(LiveWidget):
         "Write a tab's picture, ready for a paper."
         check_in("part", part, PARTS)
         check_in("kind", kind, [suffix[1:] for suffix in FORMATS])
-        folder = (self.folder or Path()) / "figures"
-        folder.mkdir(parents=True, exist_ok=True)
-        return self.children[part].save_figure(folder / f"{part}-epoch{self.history.epoch}.{kind}")
+        home = self.folder or Path()
+        file = inside(home, home / "figures" / f"{part}-epoch{self.history.epoch}.{kind}")
+        file.parent.mkdir(exist_ok=True)  # never the run's folder itself: it may have been moved
+        return self.children[part].save_figure(file)
 
     # ---- words and pictures
     def _change_language(self) -> None:
@@ -198,8 +211,9 @@ class Dashboard(LiveWidget):
         if status == "waiting":
             return self.text("waiting")
         place = self.text("after", status=self.text(f"is_{status}"), epoch=self.history.epoch)
+        news = [self.notice] if status == "lost" else []
         return " ".join(
-            [place, *(self.children[name].summary for name in ("curves", "health") if name not in self.broken)]
+            [place, *news, *(self.children[name].summary for name in ("curves", "health") if name not in self.broken)]
         )
 
     def figure(self):

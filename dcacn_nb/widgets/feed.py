@@ -1,56 +1,17 @@
 """The events of a run in bounded memory, and a thread that follows a run's log."""
 
-import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from dcacn_nb.core.events import EpochDone, Evaluated, Event, RunFinished, RunStarted, SnapshotTaken, StepDone
+from dcacn_nb.core.events import EpochDone, Evaluated, Event, HeadSet, RunFinished, RunStarted, SnapshotTaken, StepDone
+from dcacn_nb.core.locks import is_held
+from dcacn_nb.core.text import logger
 from dcacn_nb.runs.log import watch
+from dcacn_nb.runs.thinned import ThinnedList
 
-logger = logging.getLogger(__name__)
-
-
-class ThinnedList:
-    "A list of bounded length: evenly spaced items of all that were appended, and always the newest."
-
-    def __init__(
-        self,
-        limit: int = 1000,  # items kept besides the newest, >= 2
-    ):
-        if limit < 2:
-            raise ValueError(f"limit must be >= 2, got {limit}")
-        self.limit, self.stride, self.seen, self._items, self._extra = limit, 1, 0, [], []
-
-    def append(self, item: object) -> bool:
-        "Add an item. True if older items were dropped, so that a copy of the list is out of date."
-        thinned = False
-        if self.seen % self.stride == 0:
-            if len(self._items) == self.limit:
-                self._items, self.stride, thinned = self._items[::2], 2 * self.stride, True
-            if self.seen % self.stride == 0:
-                self._items.append(item)
-                self._extra = []
-            else:
-                self._extra = [item]
-        else:
-            self._extra = [item]
-        self.seen += 1
-        return thinned
-
-    @property
-    def last(self) -> object:
-        "The newest item; None if there is none."
-        return (self._extra or self._items or [None])[-1]
-
-    def __len__(self) -> int:
-        return len(self._items) + len(self._extra)
-
-    def __iter__(self) -> Iterator:
-        return iter([*self._items, *self._extra])
-
-    def __getitem__(self, i):
-        return [*self._items, *self._extra][i]
+log = logger(__name__)
 
 
 class History:
@@ -68,6 +29,7 @@ class History:
     def clear(self) -> None:
         "Forget everything."
         self.start, self.end, self.first_snapshot = None, None, None
+        self.head_set: HeadSet | None = None
         self.kinds = {
             StepDone: ThinnedList(self.limit),
             EpochDone: ThinnedList(self.limit),
@@ -82,6 +44,8 @@ class History:
             self.start = event
         elif isinstance(event, RunFinished):
             self.end = event
+        elif isinstance(event, HeadSet):
+            self.head_set = event
         else:
             self.kinds[type(event)].append(event)
             if isinstance(event, SnapshotTaken) and self.first_snapshot is None:
@@ -110,7 +74,9 @@ class History:
 
     def events(self) -> "list[Event]":
         "All events kept, as one list in the order of a log, for the functions of `report.figures`."
-        ordered = sorted([*self.steps, *self.epochs, *self.evaluations, *self.snapshots], key=lambda event: event.step)
+        head = [] if self.head_set is None else [self.head_set]
+        kept = [*self.steps, *head, *self.epochs, *self.evaluations, *self.snapshots]
+        ordered = sorted(kept, key=lambda event: event.step)
         return [event for event in (self.start, *ordered, self.end) if event is not None]
 
     @property
@@ -147,13 +113,18 @@ class History:
 class Follower:
     "A thread that passes every event of a run's folder to observers, until the run ends or `close()` is called."
 
+    LOOK = 1.0  # seconds between looks at whether a process holds the run
+
     def __init__(
         self,
         folder: "str | Path",  # of a run: finished, running in any process, or about to begin
         observers: "Sequence[Callable[[Event], None]]",  # each is called with every event; one that raises is dropped
         failed: "Callable[[Exception], None] | None" = None,  # called if the log cannot be read any further
+        lost: "Callable[[bool], None] | None" = None,  # called if no process holds the run any more, or one does again
     ):
-        self.folder, self.error, self._failed = Path(folder), None, failed
+        self.folder, self.error, self._failed, self._changed = Path(folder), None, failed, lost
+        self.lost = False  # whether no process holds the run, though it has not ended
+        self._events, self._looked = 0, (0.0, -1)
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._follow, args=(list(observers),), name="dcacn-follow", daemon=True)
         self._thread.start()
@@ -161,12 +132,33 @@ class Follower:
     def _follow(self, observers) -> None:
         "The thread's work. A log that cannot be read ends it; the reason is kept in `error` and logged."
         try:
-            watch(self.folder, observers, stop=self._closed.is_set)
+            watch(self.folder, [self._count, *observers], stop=self._between)
         except Exception as error:
             self.error = error
-            logger.exception("the run in %s can no longer be followed", self.folder)
+            log.exception("the run in %s can no longer be followed", self.folder)
             if self._failed is not None:
                 self._failed(error)
+
+    def _count(self, event: Event) -> None:
+        "Note that an event came; after the last one, no process need hold the run."
+        self._events += 1
+        if isinstance(event, RunFinished):
+            self._set_lost(False)
+
+    def _between(self) -> bool:
+        "Called between two looks at the log: see who holds the run; whether to end."
+        at, events = self._looked
+        if self._changed is not None and time.monotonic() - at >= self.LOOK:
+            self._looked = time.monotonic(), self._events
+            # an event since the last look: there may be more of them, and the end of the run among those
+            self._set_lost(events == self._events and is_held(self.folder / ".lock") is False)
+        return self._closed.is_set()
+
+    def _set_lost(self, lost: bool) -> None:
+        "Pass on a change."
+        if lost != self.lost:
+            self.lost = lost
+            self._changed(lost)
 
     @property
     def alive(self) -> bool:

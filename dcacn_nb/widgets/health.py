@@ -11,8 +11,8 @@ from dcacn_nb.report.diagnosis import SENTENCES, Finding, diagnose
 from dcacn_nb.report.figures.health import plot_health
 from dcacn_nb.report.health import HEALTH, similarity
 from dcacn_nb.report.picture import Picture
-from dcacn_nb.report.record import cluster_names
-from dcacn_nb.widgets.feed import History, ThinnedList
+from dcacn_nb.runs.thinned import ThinnedList
+from dcacn_nb.widgets.feed import History
 from dcacn_nb.widgets.live import STATIC, LiveWidget, float_bytes, widget_words
 
 WORDS = {lang: texts | {key: SENTENCES[lang][key] for key in HEALTH} for lang, texts in widget_words("health").items()}
@@ -30,7 +30,7 @@ def limits(
 def row(
     health: dict,  # of an `Evaluated` event
     k: int,  # clusters
-) -> "list[float]":  # 2K + 5 numbers; NaN where unknown
+) -> "list[float]":  # 2K + 7 numbers; NaN where unknown
     "Masses, shares, the measures of `HEALTH` and the number of empty clusters."
     unknown = [math.nan] * k
     mass = health.get("cluster_mass") or health.get("cluster_share") or unknown
@@ -116,7 +116,7 @@ class ClusterHealth(LiveWidget):
             "figures": list(HEALTH),
             "epochs": [event.epoch for event in kept],
             "found": [self._found(event) for event in kept],
-            "names": self.names(),
+            "names": self.named_clusters(),
             "snapshots": self._snapshots(),
             "emptyBelow": empty,
             "largeAbove": large,
@@ -127,7 +127,7 @@ class ClusterHealth(LiveWidget):
         "Answer a view that asks for the similarity of the clusters in a snapshot."
         if content.get("kind") == "similarity" and content.get("epoch") in self._snapshots():
             matrix, about = self.similarity(content["epoch"])
-            self.post("similarity", [float_bytes(matrix)], names=self.names(), **about)
+            self.post("similarity", [float_bytes(matrix)], names=self.named_clusters(), **about)
 
     # ---- words
     def _config(self) -> dict:
@@ -156,10 +156,6 @@ class ClusterHealth(LiveWidget):
         sizes = {"k": k, "low": min(share), "high": max(share)} if share and all(map(math.isfinite, share)) else {}
         key = "summary" if sizes else "summary_short"
         return self.text(key, epoch=last.epoch, figures=figures, finding=finding, **sizes)
-
-    def names(self) -> "dict[int, str]":
-        "Names given to clusters by hand."
-        return cluster_names(self.folder) if self.folder is not None else {}
 
     # ---- similarity
     def _snapshots(self) -> "list[int]":

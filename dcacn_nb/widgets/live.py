@@ -2,8 +2,8 @@
 
 import html
 import io
-import logging
 import math
+import shlex
 import threading
 import time
 import uuid
@@ -18,13 +18,17 @@ from PIL import Image
 
 from dcacn_nb.core.checks import check_in
 from dcacn_nb.core.events import Event, RunFinished, RunStarted, StepDone
+from dcacn_nb.core.text import logger, printable
 from dcacn_nb.core.words import LANGUAGES, load_words
 from dcacn_nb.report.picture import Picture
+from dcacn_nb.report.record import cluster_names
 from dcacn_nb.widgets.feed import Follower, History
 from dcacn_nb.widgets.modules import bundle
 
-logger = logging.getLogger(__name__)
+log = logger(__name__)
 STATIC = Path(__file__).parent / "static"
+LONGEST, LONGEST_VALUE = 60, 1000  # characters of a name from outside; of any value within a text
+FIRST_PICTURE, NEXT_PICTURE = 5.0, 20.0  # seconds of a run before a picture of it is kept, and until the next one
 
 
 def widget_words(
@@ -71,6 +75,14 @@ def sprite_sheet(
     return file.getvalue(), {"n": n, "columns": columns, "width": width, "height": height}
 
 
+def shown_name(
+    name: object,  # of a class, a cluster, a file or a folder: whatever someone else has written
+) -> str:  # one line without control characters
+    "A name from outside as a page shows it."
+    line = printable(" ".join(str(name).split()))
+    return line if len(line) <= LONGEST else line[: LONGEST - 1] + "…"
+
+
 def float_bytes(values: "Sequence[float] | np.ndarray") -> bytes:
     "Numbers as little-endian float32, for a Float32Array."
     return np.ascontiguousarray(values, dtype="<f4").tobytes()
@@ -80,11 +92,14 @@ class LiveWidget(anywidget.AnyWidget):
     "Base of all widgets: an observer of events with a view in the browser, two languages and a lasting picture."
 
     ESM: "Path | str" = ""  # the browser half: a file, or an ES module as text, which may import from `static/`
+    STORED: "dict" = {"most": 18_000}  # of Picture.html: bounds what one widget adds to a notebook to about 50 kB
     WORDS: "dict[str, dict[str, str]]" = {}  # language -> key -> text; COMMON_WORDS are there without being named
     follower, run = None, None  # on the class too, so that a widget with bad arguments can be closed
     lang = traitlets.Enum(LANGUAGES, "en").tag(sync=True)
     words = traitlets.Dict().tag(sync=True)  # the texts in `lang`
     summary = traitlets.Unicode("").tag(sync=True)  # a text alternative: what the picture shows
+    notice = traitlets.Unicode("").tag(sync=True)  # a line above the widget, when no process holds its run any more
+    settled = traitlets.Bool(False).tag(sync=True)  # the picture in the notebook shows the end
     key = traitlets.Unicode().tag(sync=True)  # identifies this widget in the page
 
     def __init_subclass__(cls, **kwargs):
@@ -103,8 +118,10 @@ class LiveWidget(anywidget.AnyWidget):
         **traits,
     ):
         check_in("lang", lang, LANGUAGES)
-        self._lock, self._handles, self._described_at = threading.RLock(), [], 0.0
-        self._viewed, self._settled = False, False
+        self._lock, self._described_at, self._viewed = threading.RLock(), 0.0, False
+        self._places: list = []  # the outputs that hold the widget itself, and no place for it yet
+        self._handles: list = []  # the outputs below them, which hold the picture
+        self._held, self._waits, self._picture_due = False, False, 0.0
         folder = folder if folder is not None else getattr(run, "folder", None)
         self.run, self.folder = run, None if folder is None else Path(folder)
         self._ended, self._settling = False, threading.Lock()
@@ -142,7 +159,12 @@ class LiveWidget(anywidget.AnyWidget):
 
     def follow(self, folder: "str | Path") -> None:
         "Receive all events of a run's folder."
-        self.follower = Follower(folder, [self], self.follow_failed)
+        self.follower = Follower(folder, [self], self.follow_failed, self.follow_lost)
+
+    def follow_lost(self, lost: bool) -> None:
+        "Say that no process holds the run, which has not ended; or take that back when it was resumed."
+        self.notice = self.text("lost", command=f"dcacn resume {shlex.quote(str(self.folder))}") if lost else ""
+        self._keep_picture()
 
     def follow_failed(self, error: Exception) -> None:
         "Say in the summary that the folder can no longer be read."
@@ -173,7 +195,16 @@ class LiveWidget(anywidget.AnyWidget):
     # ---- what they can use
     def text(self, key: str, **values) -> str:
         "A text in the widget's language, with {name} filled in."
-        return self._texts(self.lang)[key].format(**values)
+        clean = {
+            name: printable(str(value))[:LONGEST_VALUE] if isinstance(value, (str, Path, Exception)) else value
+            for name, value in values.items()
+        }
+        return self._texts(self.lang)[key].format(**clean)
+
+    def named_clusters(self) -> "dict[int, str]":
+        "Names given to clusters by hand, from the run's folder."
+        found = {} if self.folder is None else cluster_names(self.folder)
+        return {cluster: shown_name(name) for cluster, name in found.items()}
 
     def post(self, kind: str, buffers: "Sequence[bytes]" = (), **content) -> None:
         "Send a message to all views, if there are any."
@@ -190,9 +221,11 @@ class LiveWidget(anywidget.AnyWidget):
                 self.history(event)
             self.handle(event)
         if isinstance(event, RunStarted):
-            self._settled = False
+            self.settled = False
         if isinstance(event, RunFinished):
             self.settle()
+        else:
+            self._keep_picture()
 
     def handle(self, event: Event) -> None:
         "React to an event and renew the summary; the history already holds it."
@@ -218,26 +251,59 @@ class LiveWidget(anywidget.AnyWidget):
             self._viewed = True
             for message, parts in self.backlog():
                 self.send(message, buffers=list(parts))
+            if content.get("holds") and not self._held:
+                self._held = True
+                self._show_places()
 
     # ---- how it is shown, and what stays in the notebook
     def _ipython_display_(self, **kwargs) -> None:
-        "Show the widget in an output that a picture can replace later."
-        if self._settled:
-            handle = display(self._lasting_bundle(), raw=True, display_id=True)
-        else:
-            data, metadata = self._repr_mimebundle_()
-            handle = display(data, metadata=metadata, raw=True, display_id=True)
-        if handle is not None:
+        "Show the widget in one output, and keep another one below it for its picture."
+        data, metadata = (self._place_bundle(), {}) if self.settled else self._repr_mimebundle_()
+        picture = self._lasting_bundle() if self.settled else {"text/html": "", "text/plain": ""}
+        place = display(data, metadata=metadata, raw=True, display_id=True)
+        handle = display(picture, raw=True, display_id=True)
+        if place is not None and handle is not None:
+            self._places += [] if self.settled else [place]
             self._handles.append(handle)
+        self._picture_due = time.monotonic() + FIRST_PICTURE
+
+    def _show_places(self) -> None:
+        """Put empty places where the widget is shown: in a page that can hold it, it continues there at once.
+
+        A notebook saved from now on names no widget, which nothing but this kernel could show."""
+        while self._places:
+            self._places.pop().update(self._place_bundle(), raw=True)
+        self._keep_picture()
 
     def settle(self) -> None:
         "Leave a picture and its text in the notebook. A run calls it at its end; call it to save a notebook earlier."
-        self._settled = True
+        self.settled = True
         if self._handles:
             with self._settling:  # the last to draw has the latest state
                 bundle = self._lasting_bundle()
                 for handle in self._handles:
                     handle.update(bundle, raw=True)
+            self._show_places()
+
+    def _keep_picture(self) -> None:
+        "Soon renew the picture in the notebook, so that one saved before the end of the run shows how far it was."
+        if self._held and self._handles and not self._waits and not self.settled:
+            self._waits = True
+            timer = threading.Timer(max(0.0, self._picture_due - time.monotonic()), self._renew_picture)
+            timer.name, timer.daemon = "dcacn-picture", True
+            timer.start()
+
+    def _renew_picture(self) -> None:
+        "Draw that picture; the next one comes so late that drawing takes a fiftieth of the time at most."
+        began, self._waits = time.monotonic(), False
+        with self._settling:
+            if not self.settled and not self._ended:
+                with self._lock:
+                    self.summary = self.describe()  # of several reports in a moment, the last ones were left out
+                bundle = self._lasting_bundle()
+                for handle in self._handles:
+                    handle.update(bundle, raw=True)
+        self._picture_due = time.monotonic() + max(NEXT_PICTURE, 50 * (time.monotonic() - began))
 
     def lasting_html(
         self,
@@ -245,15 +311,20 @@ class LiveWidget(anywidget.AnyWidget):
     ) -> str:
         "The picture and its summary as HTML."
         try:
-            return self.figure().html(caption=self.summary, **options)
+            return self.figure().html(caption=self.summary, **self.STORED | options)
         except Exception:  # the end of a run must not fail over a picture
-            logger.exception("the last picture of %s could not be drawn", type(self).__name__)
+            log.exception("the last picture of %s could not be drawn", type(self).__name__)
             return f"<p>{html.escape(self.summary)}</p>"
 
+    def _place_bundle(self) -> dict:
+        "An empty element, in which the live widget continues while the kernel runs."
+        return {"text/html": f'<div class="dcacn-place" data-dcacn="{self.key}"></div>', "text/plain": ""}
+
     def _lasting_bundle(self) -> dict:
-        "The picture, preceded by an empty element in which the live widget continues while the kernel runs."
-        place = f'<div class="dcacn-place" data-dcacn="{self.key}"></div>'
-        return {"text/html": f'{place}<div class="dcacn-last">{self.lasting_html()}</div>', "text/plain": self.summary}
+        "The picture; a page hides it while the live widget is in its place."
+        said = f'<p class="dcacn-kernel">{html.escape(self.notice)}</p>' if self.notice else ""
+        last = f'<div class="dcacn-last" data-dcacn="{self.key}">{said}{self.lasting_html()}</div>'
+        return {"text/html": last, "text/plain": self.summary}
 
     def save_figure(
         self,

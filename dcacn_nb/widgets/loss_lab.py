@@ -209,7 +209,7 @@ class LossLab(LiveWidget):
     def _on_message(self, widget, content: dict, buffers: list) -> None:
         "Leave a picture when first seen and when asked for: there is no run whose end would do it."
         super()._on_message(widget, content, buffers)
-        if content.get("kind") == "keep" or (content.get("kind") == "hello" and not self._settled):
+        if content.get("kind") == "keep" or (content.get("kind") == "hello" and not self.settled):
             self.settle()
 
     def backlog(self) -> "Iterable[tuple[dict, list[bytes]]]":

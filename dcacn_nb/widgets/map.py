@@ -1,6 +1,5 @@
 """The paper's Figure 4, live: the features of the same images in two dimensions, snapshot after snapshot."""
 
-import logging
 import math
 import threading
 import time
@@ -11,14 +10,15 @@ import traitlets
 
 from dcacn_nb.core.checks import check_in, check_int
 from dcacn_nb.core.events import Event, RunStarted, SnapshotTaken
+from dcacn_nb.core.text import logger
 from dcacn_nb.report.figures.map import scatter_clusters
 from dcacn_nb.report.picture import Picture, empty_picture
-from dcacn_nb.report.record import cluster_names, nearest_snapshots
-from dcacn_nb.widgets.live import STATIC, LiveWidget, sprite_sheet, widget_words
+from dcacn_nb.report.record import nearest_snapshots
+from dcacn_nb.widgets.live import STATIC, LiveWidget, shown_name, sprite_sheet, widget_words
 from dcacn_nb.widgets.map_film import Film, MapFrame
 from dcacn_nb.widgets.projector import Projector, next_map, quantised, unit_map
 
-logger = logging.getLogger(__name__)
+log = logger(__name__)
 METHODS = {"tsne": "t-SNE", "pca": "PCA"}
 COLOR_BY = ("cluster", "last", "class", "confidence")
 UNKNOWN = 65535  # the class of an image without a label
@@ -79,7 +79,7 @@ class MapViewer(LiveWidget):
             check_int("tsne_points", tsne_points, 3),
         )
         self._every, self._limit = check_int("every", every, 1), check_int("frames", frames, 2)
-        self.labels, self.class_names = _whole_labels(labels), [str(name) for name in class_names]
+        self.labels, self.class_names = _whole_labels(labels), [shown_name(name) for name in class_names]
         if color_by == "class" and labels is None:
             raise ValueError(
                 'color_by "class" needs labels, got None; give labels=, the class of each image of the set'
@@ -148,7 +148,7 @@ class MapViewer(LiveWidget):
             self._post_state()
             if self.history.end is not None:  # no more snapshots: free the helper's 250 MB
                 self.projector.rest()
-            if self._settled and not self._closed:  # the picture in the notebook lacks the last maps
+            if self.settled and not self._closed:  # the picture in the notebook lacks the last maps
                 self.settle()
             with self._lock:
                 if not self._news.is_set():
@@ -197,13 +197,13 @@ class MapViewer(LiveWidget):
             if self._failures < 2 and not self._closed:  # the helper may have been killed from outside
                 return self._map(film, frame, method, h, start, steps)
             if not self._closed:
-                logger.warning("no t-SNE: %s", error)
+                log.warning("no t-SNE: %s", error)
                 self._problem, film.methods = ("no_helper", {"why": str(error)}), ("pca",)
         return None, None
 
     def _gather(self, film: Film) -> None:
         "Read the names of clusters and make the sheet of images, outside the training thread."
-        self._names = cluster_names(self.folder) if self.folder is not None else {}
+        self._names = self.named_clusters()
         if self._sheet is not None or self._pictures is None:
             return
         indices, images = self._pictures

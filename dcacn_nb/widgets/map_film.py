@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from dcacn_nb.widgets.feed import ThinnedList
+from dcacn_nb.runs.thinned import ThinnedList
 
 
 @dataclass(eq=False)

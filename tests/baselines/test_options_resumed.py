@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from dcacn_nb.baselines import find_method
 from dcacn_nb.core.events import StepDone
 from dcacn_nb.data.loading import load_images
 from dcacn_nb.fitting import fit
 from dcacn_nb.method.config import preset
 from dcacn_nb.method.step import encode
+from dcacn_nb.methods import find_method
 from dcacn_nb.runs.checkpoint import latest_checkpoint, load_checkpoint
 from dcacn_nb.runs.folder import load_run
 from dcacn_nb.runs.log import read_events

@@ -2,8 +2,8 @@
 
 import pytest
 
-from dcacn_nb.baselines import find_method, method_names
 from dcacn_nb.method.step import Method
+from dcacn_nb.methods import find_method, method_names
 
 
 def test_every_method_is_found_by_its_name():

@@ -294,8 +294,8 @@ def test_clusters_narrow_chinese_and_what_stays(lab, page, artifacts):
     view.root.scroll_into_view_if_needed()
     page.screenshot(path=str(artifacts / "clusters-narrow-zh.png"))
     page.set_viewport_size({"width": 1280, "height": 900})
-    stored = json.loads((lab.root / "clusters_live.ipynb").read_text())["cells"][4]["outputs"][0]["data"]
-    assert "data:image/png;base64" in "".join(stored["text/html"]) and "half a name" in "".join(
+    stored = json.loads((lab.root / "clusters_live.ipynb").read_text())["cells"][4]["outputs"][1]["data"]
+    assert "data:image/webp;base64" in "".join(stored["text/html"]) and "half a name" in "".join(
         stored["text/plain"]
     ) + "".join(stored["text/html"])
     lab.open(page, "clusters_live.ipynb", kernel=None)

@@ -239,9 +239,8 @@ def test_dark_narrow_chinese(shown, artifacts):
 
 def test_what_lasts(shown, lab, artifacts):
     "When the run ends, the widget continues; in the saved notebook a picture with its words is in its place."
-    before = shown.locator(".dcacn-last").count()
     browser.run_python(shown, "one(RunFinished('completed', 200, 20))")
-    shown.locator(".dcacn-last").nth(before).wait_for(state="attached", timeout=WAIT)
+    shown.locator(".dcacn-last", has_text=f"ACC {acc(20)}").first.wait_for(state="attached", timeout=WAIT)
     place = shown.locator(".dcacn-place .dcacn").first
     expect_text(row(place, "ACC"), acc(20))
     assert not shown.locator(".dcacn-last").first.is_visible() and shown.complaints == []

@@ -22,6 +22,10 @@ every = dict(log_every=1, eval_every=1, snapshot_every=1)
 config = dc.preset("default", digits, n_clusters=10, epochs={epochs}, width=4, seed=0, **every)
 run = dc.fit(digits, config, labels=digits.labels, run_dir={folder!r}, background=True, start=False)
 """
+TRACEBACKS = """() => window.testPanel.content.widgets
+  .flatMap(cell => cell.model.outputs?.toJSON() ?? [])
+  .filter(output => output.output_type === 'error')
+  .map(output => output.traceback.join('\\n'))"""
 SHOW = "dashboard = dc.Dashboard(run, method='pca')\ndashboard"
 # In the page: when was the button pressed, and when did the word of the status become another one?
 PRESS = """([name, wanted, key]) => new Promise((done, fail) => {
@@ -296,4 +300,8 @@ def test_kernel_interrupt_keeps_a_checkpoint(lab, page):
     page.wait_for_function("() => document.querySelector('.dcacn-dashboard-bar').value > 0", timeout=60_000)
     page.evaluate("() => window.testPanel.sessionContext.session.kernel.interrupt()")
     wait_for(page, "interrupted", 30)
+    browser.wait_for_cells(page, 60)
+    said = page.evaluate(TRACEBACKS)
+    assert len(said) == 1 and said[0].startswith("The run was stopped at step") and "resume=True" in said[0]
+    assert len(said[0].splitlines()) == 1  # not the 23 lines of a CancelledError
     assert ask(page, "[run.status, bool(list(run.folder.rglob('*.safetensors')))]") == ["interrupted", True]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from browser import HARMLESS
 
-from dcacn_nb.widgets.feed import ThinnedList
+from dcacn_nb.runs.thinned import ThinnedList
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 LONG = 60_000
@@ -202,15 +202,15 @@ def test_health_while_it_trains(lab, page, artifacts):
     assert view.slider.input_value() == "0" and view.root.get_attribute("lang") == "zh-Hans"
     view.root.screenshot(path=str(artifacts / "health-zh.png"))
 
-    # the end: a picture takes the place, the widget continues in it, and a notebook opened again has the picture
+    # the end: the widget continues in its place, and a notebook opened again has the picture
     browser.run_python(page, "w.lang = 'en'; w(RunFinished('completed', 80, 8))")
-    page.locator(".dcacn-place .dcacn-health-panel").first.wait_for(timeout=LONG)
-    view.says(view.list, "Collapse: cluster 2")
+    page.locator(".dcacn-last", has_text="Epoch 7: 4 clusters").wait_for(state="attached", timeout=LONG)
+    view.says(page.locator(".dcacn-place"), "Epoch 0: the network is not trained yet")  # what was chosen stays chosen
     assert not page.locator(".dcacn-last").is_visible()
     assert [c for c in page.complaints if c not in HARMLESS] == []
     browser.save(page)
     saved = json.loads((lab.root / "health_live.ipynb").read_text(encoding="utf-8"))
-    text = "".join(saved["cells"][-1]["outputs"][0]["data"]["text/html"])
+    text = "".join(saved["cells"][-1]["outputs"][1]["data"]["text/html"])  # below the place of the widget
     assert (
         "Epoch 7: 4 clusters of 0.0% to 100.0% of the images" in text
         and "Health over 8 evaluations" in text

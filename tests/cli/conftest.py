@@ -1,12 +1,20 @@
 "What the tests of the command share: a folder per test, and one finished run."
 
+import shutil
+
 import pytest
 from command import TINY, dcacn
+
+from dcacn_nb.data.cache import default_cache
+from dcacn_nb.runs import description
 
 
 @pytest.fixture(autouse=True)
 def own_folder(tmp_path, monkeypatch):
-    "Every test runs in its own folder, so that runs/ and the cache are created there."
+    "Every test runs in its own folder, so that runs/ and the cache are created there; the user's key stays the same."
+    description._own_key(make=True)
+    (tmp_path / "cache").mkdir()
+    shutil.copy(default_cache() / "key", tmp_path / "cache" / "key")
     monkeypatch.setenv("DCACN_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")

@@ -1,5 +1,8 @@
 "compare and ablate: the tables they write are those of the functions, and whose figures are quoted beside them."
 
+import re
+
+import joblib
 import pandas as pd
 import pytest
 from command import dcacn, fake_cifar10, folder_of_images, machine
@@ -81,3 +84,49 @@ def test_the_paper_is_quoted_for_its_own_images_alone(tmp_path, monkeypatch):
             text = file.read()
         assert ("paper" in text) == (quoted is not None)
         assert quoted is None or f"ACC, paper ({quoted})" in text and f"are quoted: {quoted}," in text
+
+
+def test_the_ideas_that_the_command_names_are_those_that_there_are():
+    "They are checked before the module that defines them is imported."
+    from dcacn_nb.cli.grids import FACTORS as named
+    from dcacn_nb.compare import FACTORS
+
+    assert named.split(",") == list(FACTORS)
+
+
+def test_how_far_a_grid_is(grid):
+    "From its folder alone; the tables are made again."
+    folder, _ = grid
+    (folder / "table.md").unlink()
+    result = machine("grid", folder)
+    assert result["counts"] == {"finished": 4} and len(result["runs"]) == 4 and (folder / "table.md").exists()
+    assert "4 of 4 runs finished" in dcacn("grid", folder).stdout
+    assert "must hold a grid" in dcacn("grid", folder.parent, code=2).stderr
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (("--jobs", 2), "--jobs is for --on joblib, got --on local"),
+        (("--slurm", "timeout_min=5"), "--slurm is for --on slurm, got --on local"),
+        (("--slurm", "timeout"), "--slurm timeout: write NAME=VALUE"),
+        (("--no-wait", "--on", "joblib"), "--no-wait is for --on slurm, got --on joblib"),
+        (("--on", "slurm"), "sbatch|submitit"),
+        (("--on", "cloud"), "cloud"),
+    ],
+)
+def test_engines_that_cannot_serve_are_refused(options, message, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    for command in ("compare", "ablate"):
+        assert re.search(message, dcacn(command, "digits", *options, code=2).stderr)
+
+
+def test_runs_in_workers(monkeypatch):
+    "The number of workers is the option's; here the workers are threads."
+    seen = []
+    true = joblib.parallel_config
+    config = lambda backend, n_jobs: seen.append((backend, n_jobs)) or true("threading", n_jobs=n_jobs)
+    monkeypatch.setattr(joblib, "parallel_config", config)
+    line = ("compare", "digits", "--limit", 80, "--methods", "kmeans", "--seeds", "0-1", "--on", "joblib", "--jobs", 2)
+    result = dcacn(*line, "--folder", "workers", *SMALL)
+    assert seen == [("loky", 2)] and "2 of 2 runs finished" in result.stderr and "kmeans" in result.stdout

@@ -11,8 +11,8 @@ from project import ROOT
 
 SLOW = ("torch", "numpy", "pandas", "sklearn", "matplotlib", "rich.progress")
 LOADED = f"print([m for m in {SLOW} if m in sys.modules])"
-COMMANDS = ["", "fit", "demo", "resume", "evaluate", "predict", "report", "compare", "ablate"]
-COMMANDS += ["data", "data list", "data download", "data verify"]
+COMMANDS = ["", "fit", "plan", "demo", "resume", "evaluate", "predict", "report", "compare", "ablate", "grid"]
+COMMANDS += ["similar", "duplicates", "export", "track", "data", "data list", "data download", "data verify"]
 
 
 def python(*args, **options):
@@ -42,6 +42,10 @@ def test_wrong_arguments_are_refused_before_torch_is_imported(tmp_path):
         ["evaluate", "nowhere"],
         ["predict", "nowhere", "."],
         ["report", "nowhere"],
+        ["similar", "nowhere", "1"],
+        ["duplicates", "nowhere"],
+        ["duplicates", ".", "--output", "x.txt"],
+        ["export", "nowhere", "x.csv"],
         ["compare", "digits", "--seeds", "x"],
         ["compare", "digits", "--budget", "steps"],
         ["ablate", "digits", "--set", "lr"],

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import logging
 import math
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from dcacn_nb.cli.app import app as whole_program
 from dcacn_nb.cli.output import BadInput, answer, call, checking, complain, guarded, rows_table, say
 
 
@@ -137,3 +139,38 @@ def test_long_lines_stay_whole():
     "A path can be copied, and square brackets are not taken for colours."
     path = "/" + "a" * 200 + "/[red]"
     assert heard(lambda: say(f"Run folder: {path}"))[0] == f"Run folder: {path}\n"
+
+
+def test_what_a_terminal_would_obey_is_shown_as_an_escape():
+    "In lines, in tables, in messages of the log, and in complaints about options."
+
+    def hostile():
+        say("a\x1b[31mb")
+        complain("\x9b2J")
+        say(rows_table([{"name": "x\x1b]0;y\x07"}], name="file"))
+
+    out, err = heard(hostile)
+    assert r"a\x1b[31mb" in out and r"x\x1b]0;y\x07" in out and err == "\\x9b2J\n" and "\x1b" not in out
+    for line in (["report", "a\x1bb"], ["report", "--\x1bb"], ["\x1bb"], ["fit", "digits", "--split", "\x1bb"]):
+        result = CliRunner().invoke(whole_program, line)
+        assert result.exit_code == 2 and "\x1b" not in result.output and "x1bb" in result.output
+
+    def logged(run_dir: str) -> None:
+        logging.getLogger("dcacn_nb.test").warning("%s was skipped", run_dir)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dcacn_nb.cli.apply.in_words", logged)
+        patch.setattr("dcacn_nb.report.page.write_report", lambda folder: None)
+        Path("log\x1b").mkdir()
+        Path("log\x1b", "events.jsonl").touch()
+        assert "WARNING: log\\x1b was skipped" in CliRunner().invoke(whole_program, ["report", "log\x1b"]).stderr
+
+
+@pytest.mark.parametrize("charset", ["cp1252", "ascii", "utf-8"])
+def test_a_stream_that_lacks_characters(charset):
+    "Names in any writing, and names that are not text, end no command."
+    runner = CliRunner(charset=charset)
+    for name in ("照片", "🏖", "caf\udce9"):
+        result = runner.invoke(whole_program, ["report", name])
+        assert result.exit_code == 2 and "holds no run log" in result.stderr, result.exception
+    assert runner.invoke(whole_program, ["data", "list"]).exit_code == 0

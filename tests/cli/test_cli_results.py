@@ -12,7 +12,7 @@ import torch
 from command import folder_of_images
 
 from dcacn_nb.cli.output import BadInput
-from dcacn_nb.cli.reading import network_of, open_source, remembered, whole_path
+from dcacn_nb.cli.reading import network_of, of_run, open_source, remembered, whole_path
 from dcacn_nb.cli.results import leave_clusters, write_clusters
 from dcacn_nb.cli.running import configure, new_run_dir, run_training
 from dcacn_nb.runs.folder import trained_shape
@@ -48,16 +48,45 @@ def trained(tmp_path_factory):
     return SimpleNamespace(root=root, reading=reading, images=images, config=config, run_dir=run_dir, run=run)
 
 
+def test_the_table_is_written_once(trained):
+    "By `fit`, with each file's cluster; the command only says where it is, and what to do if it is not there."
+    table = trained.run_dir / "clusters.csv"
+    before = table.stat()
+    with open(table, newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["path"] for row in rows] == trained.images.paths
+    assert [int(row["cluster"]) for row in rows] == trained.run.assignments.tolist()
+    assert leave_clusters(trained.run, trained.images, trained.run_dir) == {"clusters": table}
+    assert (table.stat().st_ino, table.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    with pytest.raises(BadInput, match="could not be written; make room there, then: dcacn resume"):
+        leave_clusters(trained.run, trained.images, trained.root)
+
+
+def test_a_run_is_known_as_ones_own_by_the_key_in_the_cache(trained, monkeypatch):
+    assert remembered(trained.run_dir) == of_run(trained.run_dir) == trained.reading
+    monkeypatch.setenv("DCACN_CACHE", "another")
+    assert remembered(trained.run_dir) == trained.reading | {"then": {}, "fetch": False}
+    with pytest.raises(BadInput, match="was not started by you .*; to have them read there, give --source"):
+        of_run(trained.run_dir)
+    assert of_run(trained.run_dir, trained.reading["source"])["source"] == trained.reading["source"]
+
+
 def test_sorted_copies(trained):
     t = trained
-    assert t.config.n_clusters == 2 and remembered(t.run_dir) == t.reading
+    assert t.config.n_clusters == 2
     left = leave_clusters(t.run, t.images, t.run_dir, t.root / "sorted")
     assert left == {"clusters": t.run_dir / "clusters.csv", "sorted": t.root / "sorted"}
-    copies = [p.relative_to(t.root / "sorted").parts for p in (t.root / "sorted").rglob("*.png")]
+    copies = {(p.parent.name, p.read_bytes()) for p in (t.root / "sorted").glob("*/*.png")}
     assert len(copies) == 16
-    for cluster, *rest in copies:
-        original = t.images.paths.index(str(t.root.joinpath("pictures", *rest)))
-        assert cluster == f"cluster_{t.run.assignments[original]}"
+    clusters = [f"cluster_{cluster}" for cluster in t.run.assignments]
+    assert copies == {(name, Path(path).read_bytes()) for name, path in zip(clusters, t.images.paths)}
+
+
+def test_sorted_links(trained):
+    leave_clusters(trained.run, trained.images, trained.run_dir, trained.root / "links", "link")
+    links = list((trained.root / "links").rglob("*.png"))
+    assert len(links) == 16 and all(link.is_symlink() for link in links)
+    assert {str(link.resolve()) for link in links} == {str(Path(path).resolve()) for path in trained.images.paths}
 
 
 def test_empty_clusters_are_named(trained, capsys, monkeypatch):
@@ -106,3 +135,16 @@ def test_bad_input_is_refused(trained):
     ]:
         with pytest.raises(BadInput, match=message):
             function(*args)
+
+
+def test_terms_are_explained_where_they_stand(finished):
+    "Each term that the sentences use, and no other; nothing where they use none."
+    from dcacn_nb.cli.results import TERMS, explained
+    from dcacn_nb.core.words import load_words
+    from dcacn_nb.report import diagnosis
+
+    words = load_words(Path(diagnosis.__file__).parent / "words", "en")["health"]
+    assert set(TERMS) <= set(words.values())
+    (line,) = explained(["all in use, balance entropy 1.00, neighbour agreement 0.87"])
+    assert line.startswith("(balance entropy: 1 where") and "; neighbour agreement: how often" in line
+    assert "information" not in line and explained(["The groups are loose."]) == []

@@ -140,6 +140,54 @@ def test_resume_without_source_json_uses_the_protocol(finished, tmp_path):
     assert "array in memory" in dcacn("resume", "copy", code=2).stderr
 
 
+@pytest.mark.slow
+def test_what_a_stranger_wrote_is_asked_about_not_obeyed(tmp_path):
+    "A place for copies counts if this user's command wrote it, and has not been changed since."
+    images = folder_of_images(tmp_path / "pics")
+    dcacn("fit", images, "--epochs", 1, "--run-dir", "r", *TINY)
+    source = tmp_path / "r" / "source.json"
+    reading = json.loads(source.read_text())
+    reading["then"] = {"sort_into": str(tmp_path / "copies")}
+    source.write_text(json.dumps(reading))
+    assert f"give --source {images}" in dcacn("resume", "r", code=2).stderr
+    told = dcacn("resume", "r", "--source", images).stderr
+    assert "was not started here" in told and f"--sort-into {tmp_path / 'copies'}" in told
+    assert not (tmp_path / "copies").exists()
+    dcacn("resume", "r", "--sort-into", tmp_path / "copies")
+    assert len(list((tmp_path / "copies").rglob("*.png"))) == 16
+    shutil.rmtree(tmp_path / "copies")
+    dcacn("resume", "r")  # confirmed once: now it is this user's own
+    assert len(list((tmp_path / "copies").rglob("*.png"))) == 16
+
+
+WRONG = [
+    ("download", True),
+    ("cache", "/elsewhere"),
+    ("progress", False),
+    ("source", ["a"]),
+    ("limit", "3"),
+    ("limit", -1),
+    ("image_size", 10**6),
+    ("channels", True),
+    ("on_error", "ignore"),
+    ("root", None),
+    ("then", {"run": "x"}),
+    ("then", {"sort_into": 3}),
+    ("then", []),
+    ("seed", -1),
+    ("labels", 1),
+]
+
+
+@pytest.mark.parametrize("key, value", WRONG)
+def test_only_known_keys_and_values_of_source_json_are_taken(finished, tmp_path, key, value):
+    shutil.copytree(finished, tmp_path / "r")
+    reading = json.loads((tmp_path / "r" / "source.json").read_text())
+    (tmp_path / "r" / "source.json").write_text(json.dumps(reading | {key: value}))
+    for command in ("resume", "evaluate"):
+        assert "source.json' is" in dcacn(command, "r", code=2).stderr
+
+
 def test_resume_with_other_images_is_refused(tmp_path):
     images = folder_of_images(tmp_path / "pics")
     dcacn("fit", images, "--epochs", 1, "--run-dir", "r", *TINY)
@@ -173,3 +221,13 @@ def test_ctrl_c_saves_and_says_how_to_resume(tmp_path):
         if (e := json.loads(line))["event"] == "StepDone"
     ]
     assert losses("r") == losses("whole") and len(losses("whole")) == 80
+
+
+def test_a_plan(own_folder, tmp_path):
+    "Measured and calculated, each said as what it is; nothing is written."
+    line = ("plan", "digits", "--limit", 60, "--set", "epochs=50", "--set", "batch_size=20", *TINY)
+    result = machine(*line, "--images", 10**7, "--ranks", 8)
+    assert result["as asked"]["measured"] and result["as asked"]["steps"] == 150
+    assert not result["calculated"]["measured"] and result["calculated"]["steps"] == 50 * (10**7 // 160)
+    assert "150 steps" in dcacn(*line).stdout and [path.name for path in tmp_path.iterdir()] == ["cache"]
+    assert "--set lr" in dcacn("plan", "digits", "--set", "lr", code=2).stderr

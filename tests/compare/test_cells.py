@@ -4,7 +4,6 @@ import dataclasses
 
 import pytest
 
-from dcacn_nb.baselines import find_method
 from dcacn_nb.compare.cells import (
     FACTORS,
     NONE_OF_THE_THREE,
@@ -15,6 +14,7 @@ from dcacn_nb.compare.cells import (
 )
 from dcacn_nb.data.loading import load_images
 from dcacn_nb.method.config import preset
+from dcacn_nb.methods import find_method
 
 QUICK = dict(epochs=2, width=4, batch_size=60, lr=0.01, snapshot_every=0, snapshot_size=60, eval_every=1, device="cpu")
 
@@ -28,7 +28,7 @@ def test_a_cell_is_the_preset_with_its_changes(digits):
     cell = make_cell(digits, 10, "dcacn", {"attention": False}, 3, **QUICK)
     assert cell.config == dataclasses.replace(preset("default", digits, 10, **QUICK), attention=False, seed=3)
     assert cell.folder.as_posix() == "dcacn/attention=False/seed-3"
-    assert cell.method.passes(cell.config) == 2 + cell.config.n_local
+    assert cell.method.passes(dataclasses.replace(cell.config, cluster_start=0.0)) == 2 + cell.config.n_local
     assert make_cell(digits, 10, "dcacn", {}, 0, label="as it is", **QUICK).folder.parts[1] == "as it is"
     assert make_cell(digits, 10, "cc", {}, 0, **QUICK).setting == "default"
 
@@ -44,6 +44,18 @@ def test_budget_of_images(digits):
     "With a pencil: two epochs with two local crops are eight passes; CC has two views; K-Means is fitted once."
     cells = make_grid(digits, 10, ["dcacn", "cc", "kmeans"], seeds=[0], budget="images", n_local=2, **QUICK)
     assert epochs_of(cells) == {"dcacn": 2, "cc": 4, "kmeans": 1} and not any(cell.timed for cell in cells)
+
+
+@pytest.mark.parametrize("amount, epochs, plain", [(40, 16, 10), (80, 33, 20), (120, 50, 30), (6, 2, 1), (4, 1, 1)])
+def test_local_crops_cost_once_they_have_begun(digits, amount, epochs, plain):
+    "40 views: 12 epochs of 2 and 4 of 4; without a head start, 10 of 4. The nearest number counts, then the lower."
+    options = dict(
+        seeds=[0], budget="images", amount=amount, n_local=2, **{k: v for k, v in QUICK.items() if k != "epochs"}
+    )
+    (cell,) = make_grid(digits, 10, ["dcacn"], [{"cluster_start": 0.8}], **options)
+    assert cell.config.epochs == epochs
+    (cell,) = make_grid(digits, 10, ["dcacn"], [{"cluster_start": 0.0}], **options)
+    assert cell.config.epochs == plain
 
 
 def test_budget_of_seconds(digits, monkeypatch):
@@ -77,7 +89,7 @@ def test_seeds_come_first(digits):
 
 def test_ablations():
     alone, every = one_at_a_time(), full_factorial()
-    assert len(alone) == 1 + 2 + 3 + 3 + 1 + 2 + 1 and len(every) == 3 * 4 * 4 * 2 * 3
+    assert len(alone) == 1 + 2 + 3 + 3 + 1 + 2 + 1 + 1 and len(every) == 3 * 4 * 4 * 2 * 3 * 2
     assert list(alone)[0] == list(every)[0] == "default" and list(alone)[-1] == "none of the three"
     assert every["no local crops + no attention + both coupled"] == NONE_OF_THE_THREE
     assert "none of the three" not in one_at_a_time({"balance": FACTORS["balance"]})

@@ -4,12 +4,14 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import save_file
+from torchvision.models import resnet18
 
-from dcacn_nb.baselines import find_method, method_names
 from dcacn_nb.core.events import RunFinished, RunStarted, StepDone
 from dcacn_nb.fitting import fit
 from dcacn_nb.method.config import preset
 from dcacn_nb.method.step import encode
+from dcacn_nb.methods import find_method, method_names
 from dcacn_nb.report.figures.curves import plot_curves
 from dcacn_nb.report.figures.health import plot_health
 from dcacn_nb.runs.folder import load_run, read_about
@@ -18,6 +20,15 @@ from dcacn_nb.runs.log import read_events
 METHODS = method_names()
 QUICK = dict(epochs=4, width=2, n_local=1, projection_dim=4, batch_size=50, snapshot_every=2, snapshot_size=40)
 QUICK |= dict(eval_every=1, warmup_epochs=0.0, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def of_name(tmp_path_factory):
+    "A method by its name; fine-tuning with a file of weights, so that nothing is downloaded."
+    weights = tmp_path_factory.mktemp("weights") / "resnet18.safetensors"
+    torch.manual_seed(0)
+    save_file(dict(resnet18().state_dict()), weights)
+    return lambda name: find_method(name, **({"weights": str(weights)} if name == "finetune" else {}))
 
 
 def tiny(digits, **changes):
@@ -40,9 +51,9 @@ def test_settings_are_applied_once(name, digits):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_a_method_leaves_what_dcacn_leaves(name, digits, tmp_path):
+def test_a_method_leaves_what_dcacn_leaves(name, digits, tmp_path, of_name):
     "Events, folder, network and pictures; the labels move nothing."
-    method = find_method(name)
+    method = of_name(name)
     run = fit(digits, tiny(digits), labels=digits.labels, run_dir=tmp_path / "run", method=method)
     p = run.probabilities
     assert p.shape == (150, 10) and torch.allclose(p.sum(1), torch.ones(150), atol=1e-4)
@@ -53,18 +64,18 @@ def test_a_method_leaves_what_dcacn_leaves(name, digits, tmp_path):
     assert config == run.config and torch.equal(encode(model, digits.images, config), p)
     assert read_about(tmp_path / "run")["options"] == json.loads(json.dumps(method.options))
     assert plot_curves(events).alt and plot_health(events).alt
-    blind = fit(digits, tiny(digits), method=find_method(name))
+    blind = fit(digits, tiny(digits), method=method)
     assert torch.equal(blind.probabilities, p), "labels must not reach training"
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_a_method_stopped_anywhere_resumes_to_the_same_bits(name, digits, tmp_path):
+def test_a_method_stopped_anywhere_resumes_to_the_same_bits(name, digits, tmp_path, of_name):
     "Stopped after each third step, as often as it takes."
     config = tiny(digits, log_every=1)
-    whole = fit(digits, config, run_dir=tmp_path / "whole", method=find_method(name))
+    whole = fit(digits, config, run_dir=tmp_path / "whole", method=of_name(name))
     options = dict(run_dir=tmp_path / "lives", resume=True, start=False)
     for life in range(40):
-        run = fit(digits, config, method=find_method(name), **options)
+        run = fit(digits, config, method=of_name(name), **options)
         run.subscribe(lambda event, run=run, last=3 * (life + 1): stop_at(last, event, run))
         run.drive()
         if run.status == "completed":

@@ -1,7 +1,10 @@
 "A grid at work: failures are recorded, interrupts are resumed, finished and held cells are left alone."
 
 import dataclasses
+import json
+import shutil
 from itertools import product
+from pathlib import Path
 
 import nbformat
 import numpy as np
@@ -9,14 +12,14 @@ import pandas as pd
 import pytest
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
-from dcacn_nb.baselines import find_method
 from dcacn_nb.compare.cells import make_cell, make_grid
-from dcacn_nb.compare.grid import COLUMNS, collect, failures, finished, run_grid
+from dcacn_nb.compare.grid import COLUMNS, collect, count_finished, failures, finished, run_grid
 from dcacn_nb.core.events import Evaluated, StepDone
 from dcacn_nb.data.loading import load_images
 from dcacn_nb.fitting import fit
 from dcacn_nb.method.config import preset
 from dcacn_nb.method.step import TrainState
+from dcacn_nb.methods import find_method
 from dcacn_nb.runs.folder import RunFolder, describe_run
 from dcacn_nb.runs.log import read_events
 
@@ -170,3 +173,71 @@ def test_other_images_or_budgets_are_refused(grid, cells, few_digits):
         collect(folder.parent)
     with pytest.raises(FileNotFoundError, match="notebook must be the path of a notebook, got 'none.ipynb'"):
         run(cells, few_digits, folder, notebook="none.ipynb")
+
+
+# --- what kills, damage and strangers leave -----------------------------------------------------------------------
+@pytest.fixture
+def copied(grid, tmp_path):
+    "A copy of the finished grid."
+    return Path(shutil.copytree(grid[0], tmp_path / "grid"))
+
+
+def test_a_cell_that_was_killed_in_its_report_gets_its_cost_and_its_report(cells, few_digits, tmp_path):
+    class Killed(BaseException):
+        pass
+
+    def kill(folder):
+        raise Killed
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dcacn_nb.fitting.write_report", kill)
+        with pytest.raises(Killed):
+            run(cells[:1], few_digits, tmp_path, report=True)
+    where = tmp_path / cells[0].folder
+    assert finished(where) and not (where / "report.html").exists()
+    cost = json.loads((where / "cost.json").read_text())
+    assert cost["memory_mib"] > 50 and cost["parameters"] > 1000 and not cost["reported"]
+    for expected in (cost | {"reported": True}, cost | {"memory_mib": None, "reported": True}):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("dcacn_nb.fitting.write_report", lambda folder: (folder / "report.html").write_text("page"))
+            run(cells[:1], few_digits, tmp_path, report=True)
+        assert json.loads((where / "cost.json").read_text()) == expected
+        assert (where / "report.html").read_text() == "page" and len(collect(tmp_path)) == 1
+        (where / "cost.json").unlink()  # as an earlier version left it
+
+
+DAMAGE = {
+    "events.jsonl": b'{"event": "StepDone"}\n',
+    "config.json": b"[" * 10**5,
+    "cost.json": b"[]",
+    "failed.json": b"{",
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_a_damaged_cell_costs_itself_and_is_named(cells, few_digits, copied, name, caplog):
+    bad = cells[0].folder if name != "failed.json" else Path("dcacn/wild/seed-0")
+    (copied / bad / name).write_bytes(DAMAGE[name])
+    table = run(cells, few_digits, copied, retry_failed=name == "failed.json")
+    assert len(table) == (6 if name == "failed.json" else 5)
+    assert name == "failed.json" or f"{bad} is left out" in caplog.text
+    assert count_finished(cells, copied) >= 5 and all(isinstance(text, str) for text in failures(copied).values())
+
+
+@pytest.mark.parametrize("data", [b"", b"{}", b"[]", b'{"protocol": 3, "budget": "x"}', b"[" * 10**5, b"\xff"])
+def test_a_damaged_grid_is_named(cells, few_digits, copied, data):
+    (copied / "grid.json").write_bytes(data)
+    for call in (lambda: run(cells, few_digits, copied), lambda: collect(copied)):
+        with pytest.raises(ValueError, match=r"grid\.json' is damaged"):
+            call()
+
+
+def test_a_cell_that_is_a_link_to_elsewhere_is_left_alone(cells, few_digits, copied, tmp_path, caplog):
+    where = copied / cells[0].folder
+    shutil.move(where, tmp_path / "away")
+    where.symlink_to(tmp_path / "away")
+    (tmp_path / "away" / "cost.json").unlink()
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "away").rglob("*")}
+    run(cells, few_digits, copied)
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "away").rglob("*")} == before
+    assert "leads out of" in caplog.text

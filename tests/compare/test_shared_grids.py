@@ -13,10 +13,10 @@ from command import dcacn
 from project import ROOT
 
 from dcacn_nb import baselines
-from dcacn_nb.baselines import find_method, method_names
 from dcacn_nb.compare.grid import collect, failures
 from dcacn_nb.data.loading import load_images
 from dcacn_nb.fitting import fit
+from dcacn_nb.methods import find_method, method_names
 from dcacn_nb.runs.folder import load_run
 from dcacn_nb.runs.log import read_events
 
@@ -25,11 +25,17 @@ SETTINGS += ("log_every=1", "device=cpu")
 GRID = ["compare", "digits", "--limit", 120, *(part for setting in SETTINGS for part in ("--set", setting))]
 FIGURES = ["method", "setting", "seed", "acc", "nmi", "ari", "view_information", "epochs", "passes"]
 NO_REPORT = "from dcacn_nb import fitting; fitting.write_report = lambda folder: None; "
+NO_FLOCK = """
+import errno, fcntl
+def missing(*_):
+    raise OSError(errno.ENOSYS, "Function not implemented")
+fcntl.flock = fcntl.lockf = missing
+"""
 
 
 def started(*args):
-    "A `dcacn` of its own process, without pictures there too."
-    code = NO_REPORT + "from dcacn_nb.cli import main; main()"
+    "A `dcacn` of its own process, without pictures there too, and as on a file system without flock."
+    code = NO_FLOCK + NO_REPORT + "from dcacn_nb.cli import main; main()"
     line = [sys.executable, "-c", code, *map(str, args)]
     return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
@@ -65,6 +71,7 @@ def test_a_killed_grid_is_resumed(tmp_path):
     for folder in ("killed", "whole"):
         dcacn(*line, "--folder", tmp_path / folder)
     killed, whole = collect(tmp_path / "killed"), collect(tmp_path / "whole")
+    assert [path.name for path in log.parent.glob(".lock.*")] == [".lock.2"], "taken over from the dead process"
     names = [name for name in FIGURES if name != "passes"]
     assert len(whole) == 2
     pd.testing.assert_frame_equal(killed[names], whole[names])

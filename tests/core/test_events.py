@@ -12,6 +12,7 @@ from sklearn.datasets import load_digits
 from dcacn_nb.core.events import (
     EpochDone,
     Evaluated,
+    HeadSet,
     RunFinished,
     RunStarted,
     SnapshotTaken,
@@ -72,6 +73,13 @@ def test_equal_means_the_same_experiment(digits, seen):
     assert replace(seen[1], images_per_second=7.0) == seen[1] != replace(seen[1], lr=0.5)
 
 
+def test_the_start_of_the_cluster_head_is_an_event():
+    event = HeadSet(5, 140, 0.93)
+    assert through_json(event) == event == HeadSet(5, 140, 0.93, time=0.0) != HeadSet(5, 140, 0.94)
+    with pytest.raises(ValueError, match="HeadSet.cosine must be a number"):
+        from_dict({"event": "HeadSet", "epoch": 5, "step": 140, "cosine": "high"})
+
+
 def test_a_round_trip_changes_nothing(seen):
     plain = [event for event in seen if not isinstance(event, SnapshotTaken)]
     assert len(plain) == len(seen) - 1 and [through_json(event) for event in plain] == plain
@@ -93,7 +101,10 @@ def test_nan_is_not_null():
     diverged = StepDone(1, 1, {"total": float("nan")}, lr=1e-3, grad_norm=float("inf"))
     assert through_json(diverged) == diverged
     as_null = json.loads(json.dumps(to_dict(diverged)).replace('"NaN"', "null"))
-    assert from_dict(as_null) != diverged, "null would lose the difference between NaN and 'not measured'"
+    with pytest.raises(ValueError, match="images_per_second must be a number, got 'None'"):
+        from_dict(as_null)
+    null_loss = from_dict(as_null | {"images_per_second": 1.0})
+    assert null_loss != diverged, "null would lose the difference between NaN and 'not measured'"
     assert {"total": float("nan")} != {"total": float("nan")}, "so a plain comparison of dictionaries is not enough"
 
 
@@ -142,6 +153,18 @@ class Tensor:
             lambda: from_dict({"event": "EpochDone", "epoch": 1, "step": 1, "losses": {}, "memory": 3}),
             ValueError,
             "EpochDone has no field 'memory'; was it written by a newer version",
+        ),
+        *(
+            (lambda d=d: from_dict({"event": "EpochDone", "epoch": 1, "step": 1, "losses": {}} | d), ValueError, words)
+            for d, words in (
+                ({"epoch": "1"}, "EpochDone.epoch must be a whole number, got '1'"),
+                ({"epoch": True}, "epoch must be a whole number, got 'True'"),
+                ({"step": 10**30}, "step must be a whole number"),
+                ({"step": 1.5}, "step must be a whole number, got '1.5'"),
+                ({"losses": [1]}, "losses must be an object"),
+                ({"seconds": None}, "seconds must be a number, got 'None'"),
+                ({"time": "now"}, "time must be a number"),
+            )
         ),
         (lambda: to_dict({"step": 1}), TypeError, "event must be one of RunStarted, .*got dict"),
         (lambda: hash(RunFinished("completed", 4, 1)), TypeError, "unhashable"),

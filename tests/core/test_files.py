@@ -1,102 +1,21 @@
-"Files that are whole or absent; locks that are held once, and that a kill sets free."
+"Files that are whole or absent, and are what they should be."
 
-import errno
 import os
-import signal
+import socket
 import subprocess
 import sys
-import threading
 
 import pytest
 
-from dcacn_nb.core import files
-from dcacn_nb.core.files import Busy, atomic_write, lock
-
-HOLDER = """
-import sys, time
-from dcacn_nb.core.files import lock
-held = lock(sys.argv[1])
-print("held", flush=True)
-time.sleep(60)
-"""
-
-
-@pytest.fixture
-def holder(tmp_path):
-    "Another process that holds `<tmp_path>/.lock`."
-    process = subprocess.Popen([sys.executable, "-c", HOLDER, str(tmp_path / ".lock")], stdout=subprocess.PIPE)
-    assert process.stdout.readline() == b"held\n"
-    yield process
-    process.kill()
-    process.communicate()
-
-
-def test_a_lock_is_refused_until_it_is_released(tmp_path):
-    held = lock(tmp_path / ".lock")
-    assert held.is_locked
-    with pytest.raises(Busy, match=r"\.lock is locked"):
-        lock(tmp_path / ".lock")
-    held.release()
-    with lock(str(tmp_path / ".lock")) as again:
-        assert again.is_locked
-    assert not again.is_locked
-    lock(tmp_path / "other").release()
-
-
-def test_a_lock_of_another_process_ends_with_it_even_if_it_is_killed(tmp_path, holder):
-    with pytest.raises(Busy):
-        lock(tmp_path / ".lock")
-    holder.send_signal(signal.SIGKILL)
-    holder.wait()
-    lock(tmp_path / ".lock").release()
-
-
-def test_another_thread_may_release_a_lock(tmp_path):
-    held = lock(tmp_path / ".lock")
-    thread = threading.Thread(target=held.release)
-    thread.start()
-    thread.join()
-    lock(tmp_path / ".lock").release()
-
-
-def test_a_lock_leaves_contents_alone_and_follows_no_link(tmp_path):
-    (tmp_path / ".lock").write_text("kept")
-    lock(tmp_path / ".lock").release()
-    assert (tmp_path / ".lock").read_text() == "kept"
-    (tmp_path / "precious").write_text("precious")
-    (tmp_path / "link").symlink_to(tmp_path / "precious")
-    (tmp_path / "dangling").symlink_to(tmp_path / "new")
-    for name in ("link", "dangling"):
-        with pytest.raises(OSError, match="symbolic link") as caught:
-            lock(tmp_path / name)
-        assert caught.value.errno == errno.ELOOP
-    assert (tmp_path / "precious").read_text() == "precious" and not (tmp_path / "new").exists()
-
-
-def test_a_lock_makes_no_folder(tmp_path):
-    with pytest.raises(FileNotFoundError, match="folder"):
-        lock(tmp_path / "absent" / ".lock")
-    assert not (tmp_path / "absent").exists()
-
-
-@pytest.mark.parametrize("error", [OSError(errno.ENOLCK, "No locks available"), NotImplementedError("no flock here")])
-def test_a_file_system_without_locks_is_warned_of(tmp_path, monkeypatch, caplog, error):
-    def refuse(self, *args, **kwargs):
-        raise error
-
-    monkeypatch.setattr(files.HeldLock, "acquire", refuse)
-    held = lock(tmp_path / ".lock")
-    assert not held.is_locked and str(error.args[-1]) in caplog.text and "only one process" in caplog.text
-    held.release()
-
-
-def test_other_errors_are_not_hidden(tmp_path, monkeypatch):
-    def refuse(self, *args, **kwargs):
-        raise PermissionError(errno.EACCES, "Permission denied")
-
-    monkeypatch.setattr(files.HeldLock, "acquire", refuse)
-    with pytest.raises(PermissionError):
-        lock(tmp_path / ".lock")
+from dcacn_nb.core.files import (
+    NotAFile,
+    atomic_write,
+    inside,
+    open_regular,
+    read_json,
+    read_regular,
+    sweep,
+)
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path):
@@ -123,15 +42,124 @@ def test_a_written_file_has_ordinary_permissions(tmp_path):
     assert atomic_write(tmp_path / "x", b"").stat().st_mode == (tmp_path / "ordinary").stat().st_mode
 
 
-@pytest.mark.skipif(os.name == "nt", reason="flock is a call of POSIX systems")
-def test_no_marker_file_takes_the_place_of_a_lock(tmp_path, monkeypatch, caplog):
-    "Where flock is missing, a warning is logged; a marker with a process number would outlive a kill."
-    import fcntl
+# --- what is no ordinary file -------------------------------------------------------------------------------------
+def make(kind, path):
+    "Something that stands where a file should be."
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "socket":
+        with socket.socket(socket.AF_UNIX) as new:
+            new.bind(os.path.relpath(path))  # the path of a socket must be short
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to(kind)
 
-    def missing(*_):
-        raise OSError(errno.ENOSYS, "Function not implemented")
 
-    monkeypatch.setattr(fcntl, "flock", missing)
-    held = files.lock(tmp_path / ".lock")
-    assert not held.is_locked and "cannot be locked" in caplog.text
-    assert not (tmp_path / ".lock").exists() or (tmp_path / ".lock").read_bytes() == b""
+ODD = ["pipe", "socket", "folder", "/dev/zero", "/dev/tty", "/"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs pipes and devices")
+@pytest.mark.parametrize("kind", ODD)
+def test_nothing_waits_for_what_is_no_file(tmp_path, kind, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make(kind, tmp_path / "odd")
+    for read in (open_regular, read_regular, read_json):
+        with pytest.raises(OSError, match="where an ordinary file should be") as caught:
+            read(tmp_path / "odd")
+        assert isinstance(caught.value, ValueError) and caught.value.filename == str(tmp_path / "odd")
+
+
+def test_a_link_to_a_file_is_read_and_a_missing_file_is_missing(tmp_path):
+    (tmp_path / "real").write_bytes(b"{}")
+    (tmp_path / "link").symlink_to("real")
+    assert read_json(tmp_path / "link") == {}
+    with pytest.raises(FileNotFoundError):
+        read_regular(tmp_path / "missing")
+
+
+def test_a_file_that_is_too_long_is_not_read(tmp_path):
+    with open(tmp_path / "sparse", "wb") as file:
+        file.truncate(10**11)
+    with pytest.raises(NotAFile, match="holds 100,000,000,000 bytes, and should hold at most"):
+        read_json(tmp_path / "sparse")
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"[" * 10**5, b"\xff\xfe\xff", b'{"a": ' * 10**4, b"1" * 10**5])
+def test_a_damaged_json_file_is_named(tmp_path, data):
+    (tmp_path / "x.json").write_bytes(data)
+    with pytest.raises(ValueError, match=r"x\.json' is damaged .*; restore it"):
+        read_json(tmp_path / "x.json")
+
+
+# --- nothing leaves its folder ------------------------------------------------------------------------------------
+@pytest.fixture
+def elsewhere(tmp_path):
+    "A folder `home` with a link that leads out of it, to a folder with a file."
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "x").write_text("precious")
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "out").symlink_to(tmp_path / "elsewhere")
+    return tmp_path / "elsewhere"
+
+
+@pytest.mark.parametrize("name", ["out/x", "out/new/x", "../elsewhere/x", "out/../x", "dangling/x", "new/../../x"])
+def test_no_link_leads_out_of_a_folder(tmp_path, elsewhere, name):
+    home = tmp_path / "home"
+    (home / "dangling").symlink_to(tmp_path / "nowhere")
+    for write in (lambda: inside(home, home / name), lambda: atomic_write(home / name, b"", home=home)):
+        with pytest.raises(OSError, match="leads out of"):
+            write()
+    assert [path.name for path in elsewhere.iterdir()] == ["x"] and (elsewhere / "x").read_text() == "precious"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere", "home"]
+
+
+def test_a_folder_that_is_itself_reached_through_a_link_is_fine(tmp_path, elsewhere):
+    home = tmp_path / "home" / "out"
+    assert atomic_write(home / "a" / "b" / "y", b"new", home=home).read_bytes() == b"new"
+    assert inside(home, home / "x") == home / "x"
+
+
+def test_a_link_in_the_place_of_a_file_is_replaced_not_followed(tmp_path, elsewhere):
+    home = tmp_path / "home"
+    (home / "y").symlink_to(elsewhere / "x")
+    os.link(elsewhere / "x", home / "z")
+    for name in "yz":
+        atomic_write(home / name, b"new", home=home)
+    assert (elsewhere / "x").read_text() == "precious" and (home / "y").read_bytes() == b"new"
+
+
+def test_a_folder_that_is_gone_is_not_made_again(tmp_path):
+    with pytest.raises(FileNotFoundError, match="the folder is gone"):
+        atomic_write(tmp_path / "home" / "sub" / "x", b"", home=tmp_path / "home")
+    assert not list(tmp_path.iterdir())
+
+
+# --- what killed processes leave ----------------------------------------------------------------------------------
+WRITER = """
+import sys, time
+from dcacn_nb.core.files import atomic_write
+def slowly(file):
+    file.write(b"half")
+    file.flush()
+    print("writing", flush=True)
+    time.sleep(60)
+atomic_write(sys.argv[1], slowly)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows keeps open files itself")
+def test_only_the_temporary_files_of_processes_that_are_dead_are_swept(tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path / "x.bin")], stdout=subprocess.PIPE)
+    assert process.stdout.readline() == b"writing\n"
+    others = [".x.bin.tmp", "x.tmp", ".notes.txt", ".x.bin.ABCDEFGH.tmp"]
+    for name in others:
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / ".link.abcdefgh.tmp").symlink_to(tmp_path / "x.tmp")
+    os.mkfifo(tmp_path / ".pipe.abcdefgh.tmp")
+    assert sweep(tmp_path) == []
+    process.kill()
+    process.communicate()
+    assert [path.name[:7] for path in sweep(tmp_path)] == [".x.bin."]
+    kept = {*others, ".link.abcdefgh.tmp", ".pipe.abcdefgh.tmp"}
+    assert {path.name for path in tmp_path.iterdir()} == kept and sweep(tmp_path / "nowhere") == []

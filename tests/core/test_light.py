@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 
-LIGHT = ("checks", "events", "files", "lazy", "words")
+LIGHT = ("checks", "events", "files", "lazy", "text", "words")
 DATA = ("catalogue", "listing", "pixels", "cache", "folders")
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from pictures import class_tree, load, noise, save
 
-from dcacn_nb.core.files import lock
+from dcacn_nb.core.locks import lock
 from dcacn_nb.data import cache, folders
 from dcacn_nb.data.folders import decode_folder
 from dcacn_nb.data.listing import list_images
@@ -49,7 +49,7 @@ def test_the_second_call_maps_the_file_of_the_first(tmp_path, own_cache):
     assert len(list(own_cache.glob("*.npy"))) == 2
 
 
-@pytest.mark.parametrize("damage", ["cut", "no json", "half json", "other shape"])
+@pytest.mark.parametrize("damage", ["cut", "empty", "header", "zip", "no json", "half json", "other shape"])
 def test_damaged_cache_entries_are_made_again(tmp_path, own_cache, damage):
     root = class_tree(tmp_path / "x")
     wanted = load(root).images.clone()
@@ -57,6 +57,13 @@ def test_damaged_cache_entries_are_made_again(tmp_path, own_cache, damage):
     side = array.with_suffix(".json")
     if damage == "cut":
         array.write_bytes(array.read_bytes()[:300])
+    elif damage == "empty":
+        array.write_bytes(b"")
+    elif damage == "header":  # a bracket that is never closed
+        array.write_bytes(array.read_bytes().replace(b"(", b"{", 1))
+    elif damage == "zip":
+        with open(array, "wb") as file:
+            np.savez(file, array=wanted.numpy())
     elif damage == "no json":
         side.unlink()
     elif damage == "half json":
@@ -100,6 +107,14 @@ def test_killed_while_writing_leaves_no_half_cache(tmp_path, own_cache):
     assert len(load(root)) == 16 and not list(own_cache.glob(".part-*"))
 
 
+def test_temporary_files_of_killed_processes_are_swept(tmp_path, own_cache):
+    own_cache.mkdir(parents=True, exist_ok=True)
+    (own_cache / ".0a.json.abcd_123.tmp").write_bytes(b"{")
+    (own_cache / ".of-someone-else.tmp").write_bytes(b"{")
+    load(class_tree(tmp_path / "x"))
+    assert [path.name for path in own_cache.glob(".*")] == [".of-someone-else.tmp"]
+
+
 def test_what_another_process_is_writing_is_not_swept(tmp_path, own_cache):
     "A work folder belongs to a living process as long as its lock is held, however old it is."
     for name, age in (("alive", 90_000), ("dead", 120), ("new", 1)):
@@ -109,27 +124,6 @@ def test_what_another_process_is_writing_is_not_swept(tmp_path, own_cache):
     with lock(own_cache / ".part-alive" / ".lock"):
         load(class_tree(tmp_path / "x"))
     assert sorted(path.name for path in own_cache.glob(".part-*")) == [".part-alive", ".part-new"]
-
-
-def test_without_locks_only_old_work_folders_are_swept(tmp_path, own_cache, monkeypatch):
-    monkeypatch.setattr(cache, "lock", lambda path: UnheldLock())
-    for name, age in (("recent", 3600), ("old", 90_000)):
-        (own_cache / f".part-{name}").mkdir(parents=True)
-        os.utime(own_cache / f".part-{name}", (time.time() - age,) * 2)
-    load(class_tree(tmp_path / "x"))
-    assert [path.name for path in own_cache.glob(".part-*")] == [".part-recent"]
-
-
-class UnheldLock:
-    "What `lock` returns on a file system without locks."
-
-    is_locked = False
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        pass
 
 
 def test_interrupted_while_writing_cleans_up(tmp_path, own_cache, monkeypatch):
@@ -153,7 +147,7 @@ def test_unusable_cache_folder_says_what_to_do(tmp_path, monkeypatch):
     assert len(load(root, cache=False)) == 6
     monkeypatch.setenv("DCACN_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(cache.shutil, "disk_usage", lambda path: type("U", (), {"free": 10}))
-    with pytest.raises(OSError, match="GB free.*DCACN_CACHE"):
+    with pytest.raises(OSError, match="10 B free.*cache clear.*DCACN_CACHE"):
         load(root)
 
 
@@ -169,3 +163,14 @@ def test_the_work_folder_of_another_user_does_not_stop_a_load(tmp_path, monkeypa
     monkeypatch.setattr(cache, "lock", refuse)
     cache._sweep(tmp_path)
     assert work.is_dir()
+
+
+def test_what_a_killed_process_left_goes_also_where_the_entry_is_whole(tmp_path):
+    root = class_tree(tmp_path / "x")
+    load(root, cache=tmp_path / "cache")
+    (entry,) = (tmp_path / "cache").rglob("*.npy")
+    left = entry.parent / ".part-killed"
+    left.mkdir()
+    os.utime(left, (1, 1))
+    load(root, cache=tmp_path / "cache")
+    assert not left.exists() and entry.exists()

@@ -115,6 +115,7 @@ def test_damaged_and_confused_idx_files_are_named(tmp_path):
     whole = path.read_bytes()
     for content in (
         whole[:-20],
+        whole[:15] + bytes(byte ^ 255 for byte in whole[15:]),
         b"not gzip",
         gzip.compress(b"\0\0\x08\x03"),
         gzip.compress(gzip.decompress(whole)[:-1]),

@@ -7,7 +7,9 @@ import pytest
 
 from dcacn_nb.core.events import Evaluated, RunStarted, SnapshotTaken
 from dcacn_nb.method.metrics import assignment_health
-from dcacn_nb.report.diagnosis import ADVICE, SENTENCES, SEVERITY, diagnose
+from dcacn_nb.report.diagnosis import ADVICE, SENTENCES, SEVERITY, VERDICTS, diagnose, verdict
+from dcacn_nb.report.diagnosis import NEIGHBOURS_LOOSE as LOOSE
+from dcacn_nb.report.diagnosis import NEIGHBOURS_LOW as LOW
 from dcacn_nb.report.health import HEALTH, similarity
 
 CLUSTER = np.arange(500) % 5
@@ -108,6 +110,69 @@ def test_even_clusters_are_not_too_few():
     assert keys(FINE | {"view_information": 0.39, "view_agreement": 0.75, "balance_entropy": 0.91}) == ["disagree"]
 
 
+def lifted(lift: float, share: "list[float]") -> dict:
+    "Health in which neighbours agree this far above what is expected of clusters of these sizes."
+    expected = sum(x * x for x in share)
+    health = {"cluster_share": share, "cluster_mass": share, "assignment_entropy": 0.1, "balance_entropy": 0.9}
+    return health | {"n_empty": 0, "neighbour_agreement": expected + lift * (1 - expected)}
+
+
+@pytest.mark.parametrize("share", [[0.2] * 5, [0.45, 0.3, 0.15, 0.06, 0.04]], ids=["even", "uneven"])
+def test_neighbours_are_compared_with_chance(share):
+    "Both sides of each threshold, for clusters of any sizes: the raw agreement alone would not do."
+    assert keys(lifted(LOW + 0.01, share)) == ["loose"] and keys(lifted(LOW - 0.01, share)) == ["by_chance"]
+    assert keys(lifted(LOOSE + 0.01, share)) == ["well"] and keys(lifted(LOOSE - 0.01, share)) == ["loose"]
+
+
+def test_features_that_are_all_alike():
+    "Both sides of the threshold; with groups at chance, both are said."
+    good = lifted(0.8, [0.2] * 5)
+    assert keys(good | {"feature_similarity": 0.91}) == ["same"] and keys(good | {"feature_similarity": 0.89}) == [
+        "well"
+    ]
+    assert keys(lifted(0.0, [0.2] * 5) | {"feature_similarity": 0.95}) == ["by_chance", "same"]
+
+
+def test_a_collapse_says_it_already():
+    "All images in one cluster agree with their neighbours, or not: one finding."
+    assert keys(lifted(0.0, [0.95, 0.05])) == ["collapse"]
+
+
+@pytest.mark.parametrize(
+    "key, health, reason, scores",
+    [
+        ("failed", FINE, "failed", None),
+        ("collapse", FINE | {"cluster_share": [0.91, 0.09]}, "completed", None),
+        ("by_chance", lifted(0.0, [0.2] * 5), "completed", None),
+        ("loose", lifted(LOOSE - 0.01, [0.2] * 5), "completed", None),
+        ("labels", FINE, "completed", {"acc": 0.31}),
+        ("disagree", FINE | {"view_agreement": 0.69}, "completed", None),
+        ("warning", FINE | {"n_empty": 1}, "stopped", {"acc": 0.33}),
+        ("well", FINE, "completed", {"acc": 0.33}),
+        ("well", lifted(0.8, [0.2] * 5), None, None),
+        ("plain", {"cluster_share": [0.5, 0.5]}, "completed", None),
+    ],
+)
+def test_verdict(key, health, reason, scores):
+    "One sentence for whoever did not run it: the worst that is known; labels count only against chance."
+    said = verdict(diagnose(health), health, reason, scores, {"acc": 0.3})
+    assert said.key == key and said.severity == VERDICTS[key]
+    assert said == SENTENCES["en"][f"verdict_{key}"]
+
+
+def test_no_clear_groups_is_said():
+    "What the choice of a number of clusters found counts; of a collapse there is worse to say."
+    health = lifted(0.8, [0.2] * 5)
+    assert verdict(diagnose(health), health, clear=False).key == "unclear"
+    assert verdict(diagnose(health), health, clear=True).key == "well"
+    assert verdict(diagnose(health | {"feature_similarity": 0.95}), health, clear=False).key == "same"
+
+
+def test_nothing_known_is_no_verdict():
+    "A run that was not evaluated is not praised."
+    assert verdict(diagnose([])).key == "unknown" and verdict(diagnose([]), lang="zh").startswith("无法判断")
+
+
 def test_undecided_is_not_collapse():
     "Of a network that has not begun to decide, sizes mean nothing; a little less even, they do."
     begun = {"assignment_entropy": 0.9, "cluster_share": [1.0, 0, 0, 0, 0], "view_agreement": 0.6}
@@ -177,7 +242,10 @@ def test_advice_names_only_settings_of_the_run():
 def test_tables_fit_together(settings):
     "Every advice is a setting; every finding has a severity and a sentence."
     assert {setting for steps in ADVICE.values() for setting, _ in steps} <= set(settings)
-    assert set(ADVICE) | {"unknown", "well"} == set(SEVERITY) and set(SEVERITY) <= set(SENTENCES["en"])
+    assert set(ADVICE) | {"unknown", "well", "by_chance", "same"} == set(SEVERITY) and set(SEVERITY) <= set(
+        SENTENCES["en"]
+    )
+    assert {f"verdict_{key}" for key in VERDICTS} == {key for key in SENTENCES["en"] if key.startswith("verdict_")}
     assert all(SENTENCES["en"][key] == name for key, name in HEALTH.items())
 
 

@@ -246,7 +246,8 @@ def test_maps_are_of_the_last_block(trained, last):
             np.testing.assert_array_equal(overlay, of_stage[-1][column])
             assert not np.allclose(overlay, of_stage[0][column]), "the wrong variant must be caught"
     for column in range(3):
-        large = np.kron(trained.images.images[last["indices"][column], 0].numpy(), np.ones((12, 12), np.uint8))
+        shown = last["indices"][last["mapped"][column]]
+        large = np.kron(trained.images.images[shown, 0].numpy(), np.ones((12, 12), np.uint8))
         np.testing.assert_array_equal(attention.axes[0].images[column].get_array()[..., 0], large)
 
 

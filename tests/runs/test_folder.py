@@ -10,7 +10,7 @@ from running import same
 from safetensors import safe_open
 
 from dcacn_nb.core.events import StepDone
-from dcacn_nb.core.files import lock
+from dcacn_nb.core.locks import lock
 from dcacn_nb.core.seeds import generator
 from dcacn_nb.data.loading import load_images
 from dcacn_nb.method.config import build_model, build_views, preset
@@ -108,7 +108,7 @@ def test_a_killed_run_resumes_to_the_bits_of_one_that_was_not(opened, go, whole,
     back.close()
     assert same(tensors_of(whole.path), tensors_of(tmp_path / "killed"))
     assert read_events(whole.path) == read_events(tmp_path / "killed")
-    files = {p.relative_to(back.path).as_posix() for p in back.path.rglob("*") if p.is_file()} - {".lock"}
+    files = {p.relative_to(back.path).as_posix() for p in back.path.rglob("*") if p.is_file()} - {".lock.2"}
     kept = {f"checkpoints/{name}.safetensors" for name in ("best", "step_00000005", "step_00000006")}
     assert files == {"config.json", "events.jsonl"} | kept
     best, _ = load_run(tmp_path / "killed", "best")
@@ -122,7 +122,7 @@ def test_without_cutting_the_log_steps_would_be_reported_twice(opened, go, whole
     uncut.close()
     lines = (tmp_path / "uncut" / "events.jsonl").read_bytes()
     again = opened(tmp_path / "uncut", resume=True)
-    again.log.path.write_bytes(lines)  # as if the log had not been cut
+    again.begin().path.write_bytes(lines)  # as if the log had not been cut
     go(again, 6)
     again.close()
     assert read_events(tmp_path / "uncut") != read_events(whole.path)
@@ -134,7 +134,7 @@ def test_killed_before_its_first_checkpoint_a_run_starts_over(opened, go, tmp_pa
     go(young, 2)
     young.close()
     over = opened(tmp_path / "young", resume=True)
-    assert over.state.step == 0 and over.past() == []
+    assert over.state.step == 0 and list(over.past()) == []
     over.close()
 
 
@@ -190,7 +190,7 @@ def test_a_folder_in_use_is_refused_until_it_is_closed(opened, tmp_path):
 
 
 def test_the_lock_is_the_one_of_the_core(opened, tmp_path):
-    "What `core.files.lock` holds, a run does not take; and a refusal at the folder's content frees it."
+    "What `core.locks.lock` holds, a run does not take; and a refusal at the folder's content frees it."
     tmp_path.joinpath("held").mkdir()
     with lock(tmp_path / "held" / ".lock"), pytest.raises(FolderInUse):
         opened(tmp_path / "held")
@@ -205,7 +205,7 @@ def test_a_lock_that_is_a_link_is_not_followed(opened, tmp_path):
     target = tmp_path / "precious"
     target.write_text("kept")
     (tmp_path / "run").mkdir()
-    (tmp_path / "run" / ".lock").symlink_to(target)
+    (tmp_path / "run" / ".lock.1").symlink_to(target)
     with pytest.raises(OSError, match="run_dir cannot be written to .*symbolic link"):
         opened(tmp_path / "run")
     assert target.read_text() == "kept"

@@ -8,7 +8,7 @@ import pytest
 from running import until
 
 from dcacn_nb import fitting
-from dcacn_nb.core.events import Evaluated, RunFinished, RunStarted, StepDone
+from dcacn_nb.core.events import Evaluated, HeadSet, RunFinished, RunStarted, StepDone
 from dcacn_nb.fitting import fit
 from dcacn_nb.runs.log import read_events, watch
 from dcacn_nb.runs.progress import ProgressBar
@@ -47,6 +47,17 @@ def test_both_forms_at_their_end(plain):
     text = file.getvalue()
     assert ("6/6" in text) != plain and text.count("\n") == (2 if plain else 1)
     assert ("ACC 0.420" if plain else "ACC=0.420") in text
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_the_start_of_the_cluster_head_is_said_once(plain):
+    "A resumed run does not say again what was said before."
+    bar = ProgressBar(file := io.StringIO(), plain)
+    for moment in (bar.born - 1, bar.born + 1):
+        for event in (TOY_RUN[0], HeadSet(1, 3, 0.9)):
+            bar(replace(event, time=moment))
+    bar.close()
+    assert file.getvalue().count("epoch 1/2  K-Means on the features has set the cluster head\n") == 1
 
 
 def lines_of(epochs, pause, gone=0.0, eval_every=1):
@@ -102,3 +113,11 @@ def test_progress_of_a_resumed_run_counts_only_new_steps(digits, endless, tmp_pa
         bar(event)
     assert bar.bar.initial == bar.bar.n == run.state.step
     bar.close()
+
+
+@pytest.mark.parametrize("pair", ["view", "neighbour"])
+def test_the_label_free_figure_has_its_own_name(pair):
+    "On features neighbours stand where views do: the line must not say that views agree."
+    bar = ProgressBar(file := io.StringIO(), plain=True)
+    bar(Evaluated(1, 3, {f"{pair}_information": 0.5}, time=bar.born))
+    assert f"{pair} information 0.500" in file.getvalue() and file.getvalue().count("information") == 1

@@ -1,14 +1,15 @@
 "Training put together by `fit`: what observers, log, folder and checkpoints hold, and a stop that leaves no trace."
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 
 import pytest
 import torch
 from running import in_a_loop, same, until
 
-from dcacn_nb.core.events import StepDone
+from dcacn_nb.core.events import EpochDone, HeadSet, StepDone
 from dcacn_nb.fitting import fit
-from dcacn_nb.method.config import build_model
+from dcacn_nb.method.config import build_model, from_dict
 from dcacn_nb.method.step import TrainingDiverged, TrainState, encode, place
 from dcacn_nb.method.train import train
 from dcacn_nb.runs.checkpoint import (
@@ -24,8 +25,8 @@ from dcacn_nb.runs.log import read_events, watch
 
 @pytest.fixture(scope="module")
 def settings(config):
-    "Six steps; every second one is reported, and two snapshots are taken."
-    return replace(config, snapshot_every=2)
+    "Six steps, a head start after three; every second one is reported, and two snapshots are taken."
+    return replace(config, snapshot_every=2, cluster_start=0.5)
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +129,71 @@ def test_stopped_by_an_observer_and_resumed_by_fit(digits, settings, whole, tmp_
     assert resumed.status == "completed" and resumed.state.step == 6
     assert same(final_tensors(tmp_path), final_tensors(folder))
     assert replayed == received == read_events(tmp_path)
+
+
+# --- the start of the cluster head --------------------------------------------------------------------------------
+AROUND = {
+    "the last step before it": lambda event: isinstance(event, StepDone) and event.step == 3,
+    "the start itself": lambda event: isinstance(event, HeadSet),
+    "the end of its epoch": lambda event: isinstance(event, EpochDone),
+    "the first step after it": lambda event: isinstance(event, StepDone) and event.step == 4,
+}
+
+
+def test_the_start_is_reported_once_and_the_cluster_losses_follow_it(whole):
+    _, _, received = whole
+    place = [type(event).__name__ for event in received].index("HeadSet")
+    before, after = ([e for e in part if isinstance(e, StepDone)] for part in (received[:place], received[place:]))
+    assert before and all(set(event.losses) == {"total", "instance"} for event in before)
+    assert after and all({"cluster", "balance"} < set(event.losses) for event in after)
+    assert sum(isinstance(event, HeadSet) for event in received) == 1 and received[place].epoch == 1
+
+
+@pytest.mark.parametrize("name", AROUND)
+def test_stopped_around_the_start_and_resumed(name, digits, settings, tmp_path, by_step):
+    "The same bits and events, wherever the run is left."
+    stop = lambda event: stopped.stop() if AROUND[name](event) else None
+    known = {"labels": digits.labels, "run_dir": tmp_path, "report": False}
+    stopped = fit(digits, replace(settings, log_every=1), observers=[stop], start=False, **known)
+    stopped.drive()
+    assert stopped.status == "stopped" and 3 <= stopped.state.step <= 4
+    fit(digits, replace(settings, log_every=1), resume=True, **known)
+    events, tensors = by_step
+    assert read_events(tmp_path) == events and same(final_tensors(tmp_path), tensors)
+
+
+@pytest.fixture(scope="module")
+def by_step(digits, settings, tmp_path_factory):
+    "Events and final tensors of a run that reports each step."
+    folder = tmp_path_factory.mktemp("by_step")
+    fit(digits, replace(settings, log_every=1), labels=digits.labels, run_dir=folder, report=False)
+    return read_events(folder), final_tensors(folder)
+
+
+def without_the_setting(folder):
+    "Make the folder that of a run from before the setting existed."
+    about = json.loads((folder / "config.json").read_text())
+    about["config"].pop("cluster_start")
+    (folder / "config.json").write_text(json.dumps(about))
+    for path in list_checkpoints(folder / "checkpoints"):
+        tensors, meta = load_checkpoint(path)
+        meta["config"].pop("cluster_start")
+        save_checkpoint(path, tensors, meta)
+    return from_dict(about["config"])
+
+
+def test_a_run_from_before_the_setting_stays_what_it_was(digits, settings, tmp_path):
+    plain = replace(settings, cluster_start=0.0)
+    whole = fit(digits, plain)
+    stopped = fit(digits, plain, run_dir=tmp_path, report=False, start=False)
+    stopped.subscribe(lambda event: stopped.stop() if isinstance(event, StepDone) else None)
+    assert stopped.drive().status == "stopped" and stopped.state.step == 2
+    old = without_the_setting(tmp_path)
+    assert old == plain and asdict(load_run(tmp_path)[1])["cluster_start"] == 0
+    with pytest.raises(ValueError, match="cluster_start: 0.0 in the run, 0.5 now"):
+        fit(digits, settings, run_dir=tmp_path, resume=True)
+    resumed = fit(digits, old, run_dir=tmp_path, resume=True, report=False)
+    assert same(resumed.state.tensors(), whole.state.tensors())
 
 
 # --- what is refused ----------------------------------------------------------------------------------------------

@@ -186,6 +186,27 @@ def test_maps_of_unequal_number_are_cut_to_the_common_images():
 
 
 # --- thinning
+def test_maps_belong_to_the_images_that_the_snapshot_names(run):
+    "In a sorted folder the first images are all of one class: a run maps images all over its sample."
+    event = snapshot(0)
+    spread = SnapshotTaken(0, 0, event.indices, event.arrays | {"mapped": np.array([0, 2, 3, 5])})
+    maps = RunMaps()
+    frame = maps.add(spread)
+    assert frame.indices == maps.indices == [0, 2, 3, 5]
+    assert (maps.images == event.arrays["images"][[0, 2, 3, 5]]).all()
+    trained = next(event for event in read_events(run.folder) if isinstance(event, SnapshotTaken))
+    mapped, last = trained.arrays["mapped"], len(trained.indices) - 1
+    assert len(mapped) == 8 and (mapped[0], mapped[-1]) == (0, last) and (np.diff(mapped) >= last // 7).all()
+
+
+@pytest.mark.parametrize("mapped", [[], [0, 1], [0, 1, 2, 99], [-1, 0, 1, 2], [0.0, 1, 2, 3], [[0, 1, 2, 3]]])
+def test_rows_that_cannot_be_are_the_first_ones(mapped):
+    "As in runs of earlier versions, which name none."
+    event = snapshot(0)
+    damaged = SnapshotTaken(0, 0, event.indices, event.arrays | {"mapped": np.array(mapped)})
+    assert encode_maps(damaged, 0).indices == encode_maps(event, 0).indices == [0, 1, 2, 3]
+
+
 def test_thinning_is_bounded_and_the_browser_keeps_the_same_frames():
     widget = fed(start(), limit=5)
     page = Browser(widget)

@@ -1,12 +1,16 @@
 "The cluster browser without a browser: what it shows, edits from messages, the file, threads, the table."
 
+import base64
+import io
 import json
+import re
 import threading
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from dcacn_nb.clusters import assigned as pool
 from dcacn_nb.clusters import groups as books
@@ -443,12 +447,22 @@ def test_memory_maps_are_not_read_as_a_whole(tmp_path):
 
 
 def test_a_set_at_rest_leaves_its_picture_from_the_beginning(monkeypatch):
-    "No run ends here, so the cell's output is the lasting form at once; a run that goes on shows the view alone."
+    "No run ends here, so the cell's outputs are a place and the picture at once; a run that goes on shows the view."
     shown = []
     monkeypatch.setattr("dcacn_nb.widgets.live.display", lambda data, **options: shown.append(data))
     whole_set()[0]._ipython_display_()
     watched(START, snapshot(0))[0]._ipython_display_()
-    assert "data:image/png;base64" in shown[0]["text/html"] and "application/vnd.jupyter.widget-view+json" in shown[1]
+    assert "dcacn-place" in shown[0]["text/html"] and "data:image/webp;base64" in shown[1]["text/html"]
+    assert "application/vnd.jupyter.widget-view+json" in shown[2] and shown[3]["text/html"] == ""
+
+
+def test_photographs_take_little_room_in_a_notebook():
+    "The worst case, noise of many colours in ten clusters: under 50 kB, and wide enough to be read."
+    images = np.random.default_rng(0).integers(0, 256, (300, 3, 64, 64), dtype=np.uint8)
+    p = np.random.default_rng(1).dirichlet(np.ones(10), 300)
+    stored = ClusterBrowser(images=images, probabilities=p)._lasting_bundle()["text/html"]
+    file = base64.b64decode(re.search('data:image/webp;base64,([^"]+)', stored)[1])
+    assert len(stored) < 50_000 and Image.open(io.BytesIO(file)).width > 250
 
 
 def test_two_hundred_clusters_and_one():

@@ -10,7 +10,6 @@ from PIL import Image
 
 from dcacn_nb.core.events import RunFinished, RunStarted, SnapshotTaken
 from dcacn_nb.core.seeds import generator
-from dcacn_nb.data.image_set import ImageSet
 from dcacn_nb.data.loading import load_images
 from dcacn_nb.method.config import build_views, preset
 from dcacn_nb.method.views import (
@@ -161,10 +160,10 @@ def test_a_replay_in_another_order_is_caught():
 
 # --- knobs
 def test_knobs_are_flat_and_lead_back():
-    "Every field of MultiCrop and both Augmentations appears once; its name changes that field and no other."
+    "Every field of MultiCrop but `share`, and of both Augmentations, appears once; its name changes that field alone."
     knobs = knobs_of(VIEWS)
     pairs = 3 + 2  # of MultiCrop, and sigma twice
-    fields = len(dataclasses.fields(MultiCrop)) - 2 + 2 * len(dataclasses.fields(Augmentation))
+    fields = len(dataclasses.fields(MultiCrop)) - 3 + 2 * len(dataclasses.fields(Augmentation))
     assert len(knobs) == fields + pairs and with_knobs(VIEWS, knobs) == VIEWS == with_knobs(VIEWS, {})
     changed = with_knobs(VIEWS, {"strong.sigma[1]": 0.2, "n_local": 1, "weak.flip": 0, "ratio[0]": 0.5})
     assert changed == dataclasses.replace(
@@ -320,11 +319,11 @@ def test_a_run_without_views_gets_the_default():
     assert viewer.views == multicrop_for(30)
 
 
-def test_defaults_know_upright_sources():
-    "Digits are not flipped, unless the caller asks for it."
-    digits = ImageSet(some_images(channels=1), protocol={"source": "digits"})
-    assert CropViewer(images=digits).views == multicrop_for(30, channels=1, upright=True)
-    assert CropViewer(images=digits, upright=False).views == multicrop_for(30, channels=1)
+def test_defaults_say_whether_images_are_mirrored():
+    "Digits are not, unless the caller asks for it."
+    digits = load_images("digits", limit=100)
+    assert CropViewer(images=digits).views == multicrop_for(8, channels=1, upright=True)
+    assert CropViewer(images=digits, upright=False).views == multicrop_for(8, channels=1)
     assert CropViewer(images=some_images().numpy()).views == multicrop_for(30)
 
 
@@ -399,13 +398,13 @@ def test_a_picture_stays_once_it_was_seen():
     )
     child = CropViewer(images=some_images(), history=History())
     child._on_message(child, {"kind": "hello"}, [])
-    assert not child._settled
+    assert not child.settled
 
 
 def test_a_folder_brings_settings_images_and_the_end(tmp_path):
     "Attached to the log of a run on digits, in Chinese: its views, its images, and a picture with words."
     digits = load_images("digits", limit=20)
-    config = preset("default", digits, 10, epochs=1)
+    config = preset("default", digits, 10, epochs=1, upright=True)
     log = RunLog(tmp_path / "run")
     log(RunStarted("dcacn", dataclasses.asdict(config), digits.protocol, len(digits), 1, 1))
     log(snapshot(digits.images[:16]))

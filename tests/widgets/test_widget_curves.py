@@ -8,7 +8,7 @@ import timeit
 import numpy as np
 import pytest
 
-from dcacn_nb.core.events import EpochDone, Evaluated, RunFinished, RunStarted, SnapshotTaken, StepDone
+from dcacn_nb.core.events import EpochDone, Evaluated, HeadSet, RunFinished, RunStarted, SnapshotTaken, StepDone
 from dcacn_nb.runs.log import RunLog, read_events
 from dcacn_nb.widgets import curves
 from dcacn_nb.widgets.curves import POINTS, Curves, Rows
@@ -31,7 +31,7 @@ class Mirror:
         self.log.append(content)
         run = self.runs.setdefault(content["run"], {"steps": [], "scores": [], "kept": {"steps": 0, "scores": 0}})
         if content["kind"] == "run":
-            run |= {name: content[name] for name in ("label", "terms", "begun")}
+            run |= {name: content[name] for name in ("label", "terms", "begun", "head")}
             return
         part = content["part"]
         width = 4 + len(run["terms"]) if part == "steps" else 4
@@ -82,6 +82,24 @@ def test_every_number_arrives(monkeypatch):
     n = np.arange(1, 21)
     assert np.allclose(run["steps"], np.stack([n / 10, n / 1000, 400 + n, n / 10, 10 / n, 5 / n], 1), rtol=1e-6)
     assert np.allclose(run["scores"], [[1, 0.01, 0.005, 0.0025], [2, 0.02, 0.01, 0.005]], rtol=1e-6)
+
+
+def test_the_start_of_the_cluster_head_arrives(monkeypatch):
+    "In a live run and for a late view, with all rows; the words and the printed figure say it too."
+    widget = Curves()
+    mirror = Mirror(widget, monkeypatch)
+    mirror.hello()
+    events = run_of(2)
+    for event in [*events[:11], HeadSet(1, 10, 0.9), *events[11:]]:
+        widget(event)
+    late = Mirror(widget, monkeypatch)
+    late.hello()
+    for run in (mirror.runs[0], late.runs[0]):
+        assert run["head"] == 1 and len(run["steps"]) == 20
+    assert "The cluster head was set by K-Means after epoch 1 (dotted line)." in widget.describe()
+    assert "K-Means set the cluster head after epoch 1" in widget.figure().alt
+    widget(start())
+    assert late.runs[0]["head"] is None
 
 
 def test_silent_without_a_view(monkeypatch):
@@ -274,10 +292,10 @@ def test_several_runs(monkeypatch, tmp_path):
 def test_only_runs_to_compare():
     "Without a run of its own the widget leaves its picture when all others have ended."
     widget = Curves(compare={"a": run_of(2)})
-    assert not widget._settled
+    assert not widget.settled
     widget = Curves(compare={"a": [*run_of(2), RunFinished("completed", 20, 2)]})
     assert (
-        widget._settled
+        widget.settled
         and widget.summary.startswith("a, epoch 2: ACC 0.020")
         and "Scores at the end: ACC 0.020" in widget.figure().alt
     )

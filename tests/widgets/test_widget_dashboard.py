@@ -6,6 +6,7 @@ import pytest
 import traitlets
 
 from dcacn_nb.core.events import RunFinished
+from dcacn_nb.core.locks import lock
 from dcacn_nb.fitting import fit
 from dcacn_nb.widgets import AttentionViewer, ClusterHealth, Curves, Dashboard
 from dcacn_nb.widgets.dashboard import PARTS
@@ -112,6 +113,23 @@ def test_the_picture_of_a_tab_is_saved_into_the_run_folder(run_copy, kind, head)
     board.close()
 
 
+def test_pictures_are_saved_nowhere_else(run_copy, tmp_path):
+    "Neither through a link, nor in the place of a folder that has been moved."
+    board = Dashboard.attach(run_copy, method="pca")
+    assert board.wait()
+    (tmp_path / "away").mkdir()
+    (run_copy / "figures").symlink_to(tmp_path / "away")
+    with pytest.raises(OSError, match="leads out of"):
+        board.save_part("curves")
+    (run_copy / "figures").unlink()
+    moved = run_copy.rename(tmp_path / "moved")
+    with pytest.raises(OSError):
+        board.save_part("curves")
+    assert not run_copy.exists() and not list((tmp_path / "away").iterdir())
+    moved.rename(run_copy)
+    board.close()
+
+
 def test_what_stays_is_a_picture_of_every_tab(dashboard):
     html = dashboard.lasting_html()
     assert html.count("<h4>") == html.count("<img") == len(PARTS)
@@ -143,3 +161,58 @@ def test_bad_arguments(dashboard):
         dashboard.save_part("curves", "gif")
     with pytest.raises(traitlets.TraitError, match="tab"):
         Dashboard(tab="loss")
+
+
+def cut_short(run_copy):
+    "The folder of a run that was killed: without its last event, its lock free."
+    log = run_copy / "events.jsonl"
+    lines = log.read_text(encoding="utf-8").splitlines(keepends=True)
+    assert "RunFinished" in lines[-1]
+    log.write_text("".join(lines[:-1]), encoding="utf-8")
+    (run_copy / ".lock.1").write_text('{"released": true}')
+    return run_copy
+
+
+def test_a_killed_run_is_not_shown_as_training(run_copy):
+    "No time left, no buttons; what holds, and how to go on, is said in the page and in the picture that stays."
+    board = Dashboard.attach(cut_short(run_copy), method="pca")
+    assert until(lambda: board.state["status"] == "lost", 5)
+    assert not board.state["controls"] and board.state["note"] == ""
+    assert board.notice.startswith("No process holds this run") and f"dcacn resume {run_copy}" in board.notice
+    assert board.summary.startswith("No longer running at epoch 3.") and board.notice in board.summary
+    board.lang = "zh"
+    assert board.summary.startswith("已不在运行")
+    board.close()
+
+
+def test_a_run_that_dies_while_it_is_watched(run_copy):
+    "Held at first: training, elsewhere. Within five seconds of its end it is lost; resumed, it is training again."
+    cut_short(run_copy)
+    with lock(run_copy / ".lock"):
+        board = Dashboard.attach(run_copy, method="pca")
+        assert until(lambda: board.state["status"] == "running" and "another process" in board.state["note"])
+        assert not until(lambda: board.notice, 2.5)
+    assert until(lambda: board.state["status"] == "lost", 5) and board.state["note"] == ""
+    with lock(run_copy / ".lock"):
+        assert until(lambda: board.state["status"] == "running", 5) and not board.notice
+    board.close()
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "missing", "text", "link"])
+def test_a_damaged_snapshot_is_one_sentence(run_copy, damage, caplog):
+    "The dashboard names the file, and nothing is raised in a thread or written elsewhere."
+    file = sorted((run_copy / "snapshots").iterdir())[1]
+    content = file.read_bytes()
+    file.unlink()
+    if damage == "link":
+        (run_copy.parent / "outside.npz").write_bytes(content)
+        file.symlink_to(run_copy.parent / "outside.npz")
+    elif damage != "missing":
+        file.write_bytes({"cut": content[: len(content) // 2], "empty": b"", "text": b"no arrays"}[damage])
+    board = Dashboard.attach(run_copy, method="pca")
+    board.follower.wait(30)
+    said = board.state["note"]
+    assert board.state["status"] == "completed" or said.startswith("The run can no longer be followed:")
+    assert board.state["status"] in ("completed", "unreadable") and (not said or file.name in said)
+    assert board.lasting_html().count("<h4>") == len(PARTS)
+    board.close()

@@ -7,7 +7,8 @@ import pytest
 
 from dcacn_nb.core.events import EpochDone, Evaluated, RunFinished, RunStarted, SnapshotTaken, StepDone
 from dcacn_nb.runs.log import RunLog
-from dcacn_nb.widgets.feed import Follower, History, ThinnedList
+from dcacn_nb.runs.thinned import ThinnedList
+from dcacn_nb.widgets.feed import Follower, History
 
 
 def events_of(epochs, per_epoch=28, every=10):

@@ -75,7 +75,7 @@ def test_numbers_arrive():
     assert math.isclose(balance, entropy(SURE.sum(0) / 8), rel_tol=1e-6) and math.isclose(
         mean, entropy([0.97, 0.01, 0.01, 0.01]), rel_tol=1e-6
     )
-    assert np.isnan(later[8:10]).all() and later[12] == 1 and numbers[12] == 0
+    assert np.isnan(later[8:10]).all() and later[-1] == 1 and numbers[-1] == 0
 
 
 def test_findings_follow_the_epoch_and_the_language():
@@ -163,7 +163,7 @@ def test_little_is_known():
     assert not any(word in widget.summary for word in ("view", "entropy", "balance_weight", "nan"))
     assert row({"cluster_share": [0.5, 0.5, 0.0]}, 3)[:6] == [0.5, 0.5, 0.0] * 2
     widget(Evaluated(2, 2, {}))
-    assert widget.summary.startswith("Epoch 2.") and len(widget.backlog()[0][1][0]) == 4 * 2 * (2 * 3 + 5)
+    assert widget.summary.startswith("Epoch 2.") and len(widget.backlog()[0][1][0]) == 4 * 2 * (2 * 3 + len(HEALTH) + 1)
     widget(Evaluated(3, 3, {"cluster_mass": [math.nan] * 3}))
     assert widget.backlog()[0][0]["found"][2][0][0] == "bad"
     assert (
@@ -312,8 +312,8 @@ def test_the_smallest_row():
     "One evaluation of four clusters; two measures are missing, since there is no second view."
     shares = {"cluster_mass": [0.45, 0.3, 0.2, 0.05], "cluster_share": [0.5, 0.3, 0.2, 0.0]}
     numbers = row({**shares, "assignment_entropy": 0.3, "n_empty": 1}, 4)
-    assert numbers[:8] == shares["cluster_mass"] + shares["cluster_share"] and numbers[12] == 1
-    known = dict(zip(HEALTH, numbers[8:12]))
+    assert numbers[:8] == shares["cluster_mass"] + shares["cluster_share"] and numbers[-1] == 1
+    known = dict(zip(HEALTH, numbers[8:-1]))
     assert known.pop("assignment_entropy") == 0.3 and all(map(math.isnan, known.values()))
 
 
@@ -325,7 +325,7 @@ def test_the_browser_holds_what_a_count_gives(failing):
         widget(event)
     last = [event for event in failing if isinstance(event, SnapshotTaken)][-1].arrays["p"]
     assert browser.epochs == list(range(41)) and browser.k == 10
-    assert [numbers.size for numbers in browser.rows] == 41 * [2 * 10 + 5]
+    assert [numbers.size for numbers in browser.rows] == 41 * [2 * 10 + len(HEALTH) + 1]
     assert np.allclose(browser.rows[-1][:10], [sum(column) / 400 for column in last.T], atol=1e-6)
     assert np.allclose(browser.rows[-1][10:20], [sum(one.argmax() == k for one in last) / 400 for k in range(10)])
     assert browser.rows[-1][-1] == 3 and browser.found[-1][0] == ("warning", str(diagnose(failing)[0]))
@@ -391,7 +391,7 @@ def test_little_is_known_and_then_another_run_comes(failing):
     copy = Browser(widget)
     widget(RunStarted("kmeans", {"n_clusters": 4, "seed": 0}, {}, 400, 1, 1))
     widget(Evaluated(1, 1, {"cluster_share": [0.5, 0.3, 0.2, 0.0], "n_empty": 1}))
-    assert np.array_equal(copy.rows[0][:8], np.float32([0.5, 0.3, 0.2, 0] * 2)) and np.isnan(copy.rows[0][8:12]).all()
+    assert np.array_equal(copy.rows[0][:8], np.float32([0.5, 0.3, 0.2, 0] * 2)) and np.isnan(copy.rows[0][8:14]).all()
     assert copy.snapshots == []
     widget(Evaluated(2, 2, {"n_empty": 0}))
     assert len(copy.rows) == 2 and np.isnan(copy.rows[1][:12]).all()
@@ -417,7 +417,7 @@ def test_a_late_widget_and_one_of_a_folder_show_the_same(failing, tmp_path):
     (tmp_path / "run" / "clusters.json").write_text(json.dumps({"names": {"4": "<b>fours</b>"}}))
     attached = ClusterHealth.attach(tmp_path / "run", lang="zh")
     assert attached.wait(20) and attached.summary.startswith("第 40 轮：10 个簇")
-    assert attached.names() == {4: "<b>fours</b>"}
+    assert attached.named_clusters() == {4: "<b>fours</b>"}
     attached.lang = "en"
     assert attached.summary == early.summary
     assert attached.save_figure(tmp_path / "health.pdf").stat().st_size > 10_000

@@ -80,7 +80,8 @@ def _maps(record: RunRecord, prefix: str) -> "tuple[dict[str, np.ndarray], np.nd
             stages[name[len(prefix) :].rpartition(".")[0] or name[len(prefix) :]] = values
     n = min([8, *(len(values) for values in stages.values())])
     at = {index: i for i, index in enumerate(pictures[0].indices.tolist())}
-    rows = [i for i, index in enumerate(last.indices[:n].tolist()) if index in at]  # maps belong to the first n images
-    images = pictures[0].arrays["images"][[at[int(last.indices[i])] for i in rows]]
+    mapped = last.indices[last.mapped_rows(n)].tolist()
+    rows = [i for i, index in enumerate(mapped) if index in at]
+    images = pictures[0].arrays["images"][[at[mapped[i]] for i in rows]]
     maps = {name: values[rows].astype(np.float64) for name, values in stages.items()} if rows else {}
     return maps, images

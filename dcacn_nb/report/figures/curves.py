@@ -38,8 +38,12 @@ def plot_curves(
         # three panels: the first one takes the whole upper row
         place = grid[0, :] if len(draw) == 3 and i == 0 else grid[divmod(i + (len(draw) == 3), 2)]
         axis = figure.add_subplot(place)
+        if record.head_set:
+            _draw_start(axis, record.head_set.epoch)
         words.append(function(axis, data))
         epoch_axis(axis)
+    if record.head_set:
+        words.append(f"Dotted: K-Means set the cluster head after epoch {record.head_set.epoch}.")
     figure.alt = "Curves over the epochs. " + " ".join(words)
     return figure
 
@@ -76,6 +80,11 @@ def epoch_axis(
     axis.set_xlabel("epoch")
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.grid(alpha=0.25)
+
+
+def _draw_start(axis, epoch: int, color: str = "0.4", label: str = "cluster head set") -> None:
+    "An upright dotted line where K-Means set the cluster head."
+    axis.axvline(epoch, color=color, linestyle=":", linewidth=1.2, label=label)
 
 
 def _losses(record: RunRecord) -> "dict[str, list]":
@@ -159,8 +168,13 @@ def _compare(records: "dict[str, RunRecord]") -> Picture:
         )
     rows = math.ceil(len(names) / 3)
     figure = Picture(figsize=(9, 2.1 * rows + 0.3 * math.ceil(len(runs) / 4)), layout="constrained")
+    starts = [record.head_set.epoch if record.head_set else None for record in records.values()]
     for i, name in enumerate(names):
-        _draw_quantity(figure.add_subplot(rows, 3, i + 1), name, runs, bottom=i + 3 >= len(names))
+        axis = figure.add_subplot(rows, 3, i + 1)
+        _draw_quantity(axis, name, runs, bottom=i + 3 >= len(names))
+        for j, epoch in enumerate(starts):
+            if epoch is not None:
+                _draw_start(axis, epoch, color_of(j))
     lines = [figure.axes[0].plot([], [], color=color_of(j), linestyle=dash_of(j))[0] for j in range(len(runs))]
     labels = [plain_text(label, 40) for label in runs]
     figure.legend(lines, labels, loc="outside upper center", ncols=min(4, len(runs)), fontsize=9)

@@ -46,6 +46,29 @@ def plot_map_evolution(
     return figure
 
 
+def plot_map(
+    run: "str | Path | Sequence[Event] | RunRecord",  # a run folder or its events
+    method: str = "tsne",  # of 1,000 images at most, some seconds; or "pca"
+) -> Picture:  # one large panel with a legend
+    "The images of the last snapshot in two dimensions: similar ones are near one another."
+    check_in("method", method, METHODS)
+    record = read_record(run)
+    last = next((s for s in reversed(record.snapshots) if _plottable(s)), None)
+    if last is None:
+        return empty_picture("no snapshot with finite features in the log", "Map: no snapshot with finite features.")
+    kept = np.arange(len(last.indices))[:: math.ceil(len(last.indices) / 1000)]
+    sequence = MapSequence(method)
+    points, explained = sequence.add(last.arrays["h"][kept]), sequence.explained
+    cluster = last.arrays["p"][kept].argmax(1)
+    figure = Picture(figsize=(9, 5.4), layout="constrained")
+    axis = figure.add_subplot()
+    scatter_clusters(axis, points, cluster, record.names)
+    how = "t-SNE" if explained is None else f"principal components, {explained:.0%} of the variance"
+    sizes = ", ".join(f"cluster {k} {n}" for k, n in zip(*np.unique(cluster, return_counts=True)))
+    figure.alt = f"Map of {len(kept)} images ({how}); similar images are near one another. Images shown: {sizes}."
+    return figure
+
+
 def _planes(usable: "list[SnapshotTaken]", kept: np.ndarray, method: str) -> "list[tuple[np.ndarray, float | None]]":
     "Points (n,2) of each snapshot, and the share of the variance that they show."
     sequence, planes = MapSequence(method), []
@@ -87,5 +110,6 @@ def scatter_clusters(
         axis.scatter(*points[cluster == k].T, label=label, snap=False, **style)
     axis.set(xticks=[], yticks=[], aspect="equal")
     if legend is not None and len(found) <= 24:
-        place = dict(loc="center left", bbox_to_anchor=(1, 0.5))
+        # one column of many clusters would be higher than the picture
+        place = dict(loc="center left", bbox_to_anchor=(1, 0.5), ncols=1 + (len(found) > 12))
         axis.legend(title="cluster", fontsize=8, title_fontsize=9, markerscale=1.6, **place)

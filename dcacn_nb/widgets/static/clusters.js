@@ -3,6 +3,7 @@
 // pictures are asked for when they are shown. Sorting, paging, ticks and the selection are this view's own; names,
 // merges and moves are Python's, and come back to all views.
 import {clusterCard} from "./clusters_cards.js";
+import {finder} from "./clusters_found.js";
 import {ClustersView, imagesFrom} from "./clusters_store.js";
 import {button, choice, slider, summary} from "./controls.js";
 import {arrange, h} from "./dom.js";
@@ -185,6 +186,7 @@ export function render({model, root, t, stop}) {
   const nothing = h("p", {class: "dcacn-note"}, t("nothing"));
   const tools = toolbar(view);
   const past = historyButtons(view);
+  const find = finder(view);
   const grid = cardGrid(view);
   const turning = pager(view, by => {
     chosen.page += by;
@@ -196,8 +198,7 @@ export function render({model, root, t, stop}) {
     reading.textContent = view.words(image);
   };
   view.paint = () => {
-    tools.paint();
-    past.paint();
+    for (const part of [tools, past, find]) part.paint();
     for (const card of grid.cards.values()) card.paint();
   };
   const show = (wanted = -1, fresh = false) => {
@@ -221,20 +222,20 @@ export function render({model, root, t, stop}) {
     const made = content.by === view.id ? content.made : null;
     show(made ?? -1, true);
     if (content.said) said.textContent = content.said;
+    if (content.said && content.by === view.id) find.answered();
     trouble.hidden = !content.trouble;
     trouble.textContent = content.trouble;
     const card = grid.cards.get(made ?? -1);
     card?.node.scrollIntoView({block: "nearest"});
     card?.focus();
   };
-  listenToPython(model, stop, view, grid, takeState);
+  listenToPython(model, stop, view, grid, find, takeState);
   whenSeen(root, stop, () => view.ask());
   stop.add(() => cancelAnimationFrame(view.asking));
   const top = h("div", {class: "dcacn-clusters-top"}, tools.node, reading);
   const first = h("div", {class: "dcacn-row"}, choices(view, show), past.node);
-  root.append(first, top, trouble, said, nothing, grid.node, turning.node, summary(model, stop));
-  tools.paint();
-  past.paint();
+  root.append(first, find.node, top, trouble, said, nothing, find.panel, grid.node, turning.node, summary(model, stop));
+  for (const part of [tools, past, find]) part.paint();
 }
 
 /** Call `seen` whenever an element comes into sight or goes out of it. */
@@ -249,9 +250,10 @@ function whenSeen(root, stop, seen) {
  * @param {Cleanup} stop
  * @param {ClustersView} view
  * @param {ReturnType<typeof cardGrid>} grid
+ * @param {ReturnType<typeof finder>} find
  * @param {(content: ClusterState, buffers: DataView[]) => void} takeState
  */
-function listenToPython(model, stop, view, grid, takeState) {
+function listenToPython(model, stop, view, grid, find, takeState) {
   listen(model, stop, {
     state: takeState,
     members(content, buffers) {
@@ -260,6 +262,10 @@ function listenToPython(model, stop, view, grid, takeState) {
     async tiles(content, [buffer]) {
       await view.store.take(content, buffer);
       for (const card of grid.cards.values()) card.paint();
+      find.paint();
+    },
+    found(content, buffers) {
+      if (!content.view || content.view === view.id) find.take(content, buffers);
     },
     csv(content, [buffer]) {
       if (content.view === view.id) offer(content.file, buffer);

@@ -15,7 +15,7 @@ const ENDS = ["surest", "doubtful"];
  * A row of pictures: one stop of the Tab key, arrows within, each a button that is pressed when selected.
  * @param {ClustersView} view
  */
-function imageStrip(view) {
+export function imageStrip(view) {
   const node = h("div", {class: "dcacn-clusters-strip", role: "group"});
   /** @type {Map<number, ReturnType<typeof imageButton>>} by index of the image */
   const buttons = new Map();

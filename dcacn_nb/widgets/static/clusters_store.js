@@ -126,7 +126,18 @@ const ORDERS = {
   confidence: (a, b) => (a.confidence ?? 2) - (b.confidence ?? 2),
 };
 
-const nothingYet = {groups: [], k: 0, n: 0, undo: 0, redo: 0, folder: false, damaged: false, trouble: ""};
+const nothingYet = {
+  groups: [],
+  k: 0,
+  n: 0,
+  undo: 0,
+  redo: 0,
+  folder: false,
+  features: false,
+  files: false,
+  damaged: false,
+  trouble: "",
+};
 
 /** What all parts of one view share. */
 export class ClustersView {

@@ -195,11 +195,11 @@ export function render({model, root, t, stop, kept}) {
   };
   stop.add(() => inner.run());
   listen(model, stop, {
-    run({run, label, terms, begun}) {
+    run({run, label, terms, begun, head}) {
       const known = all[run];
       const same = known?.terms.join("\n") === terms.join("\n");
       const rows = same ? {steps: known.steps, scores: known.scores} : {steps: noRows(), scores: noRows()};
-      all[run] = Object.assign(known ?? {}, {label, terms, begun, ...rows});
+      all[run] = Object.assign(known ?? {}, {label, terms, begun, head, ...rows});
       view.runs = all.filter(one => one?.begun);
       if (view.runs.length) build();
       changed();

@@ -6,7 +6,8 @@ import {BLUE, GREEN, RED, colorOf, shapeOf} from "./palette.js";
 /** @import {Texts} from "./protocol" */
 /**
  * @typedef {{columns: number[][], kept: number}} Rows column 0 holds the epochs
- * @typedef {{label: string, terms: string[], begun: boolean, steps: Rows, scores: Rows}} Run
+ * @typedef {{label: string, terms: string[], begun: boolean, head: number | null, steps: Rows, scores: Rows}} Run
+ *   head: the epoch after which K-Means set the cluster head
  * @typedef {{key: string, text: string, color: string, shape: string, column: (run: Run) => number}} Line
  * @typedef {{key: string, part: "steps" | "scores", lines: Line[], most?: number, log?: boolean, zero?: boolean}}
  *   Panel most: the largest value possible; zero: the axis begins there; log: a logarithmic axis may be chosen
@@ -104,6 +105,12 @@ export function visibleLines(panel, runs, hidden) {
     if (hidden.has(`run ${run.label}`)) return [];
     return all.filter(({line, ys}) => ys?.length && !hidden.has(`${panel.key} ${line.key}`));
   });
+}
+
+/** The epochs after which cluster heads were set, of the runs that are seen. */
+export function headStarts(runs, hidden) {
+  const seen = runs.filter(run => run.head !== null && !hidden.has(`run ${run.label}`));
+  return [...new Set(seen.map(run => run.head))];
 }
 
 /** Where the axis of epochs ends. */

@@ -3,6 +3,7 @@
 import {
   axisMarks,
   formatNumber,
+  headStarts,
   heightRange,
   lastEpoch,
   linear,
@@ -20,7 +21,7 @@ import {ticks} from "./numbers.js";
 /**
  * @typedef {{left: number, right: number, top: number, bottom: number}} Box
  * @typedef {{width: number, height: number, scale: number, colors: Theme, span: number[], near: boolean, log:
- *   boolean}} Look near: only a part of the axis is in sight
+ *   boolean, heads: number[]}} Look near: only a part of the axis is in sight; heads: where cluster heads were set
  * @typedef {{key: string, node: HTMLCanvasElement, box: Box, x: (value: number) => number, y: (value: number) =>
  *   number}} Layer
  */
@@ -79,6 +80,16 @@ function drawLine(context, {line, l, r, xs, ys}, x, y, [a, b]) {
   });
 }
 
+/** A dotted line where K-Means set the cluster head. */
+function drawHead(context, x, box, colors, text) {
+  Object.assign(context, {strokeStyle: colors.soft, fillStyle: colors.soft, lineWidth: 1.5, font: colors.font});
+  context.setLineDash([1.5, 3]);
+  drawSegment(context, x, box.top, x, box.bottom);
+  context.setLineDash([]);
+  Object.assign(context, {textAlign: x > (box.left + box.right) / 2 ? "right" : "left", textBaseline: "top"});
+  context.fillText(text, x + (context.textAlign === "right" ? -4 : 4), box.top);
+}
+
 /** The upright line, and the points whose values are given in words. */
 function drawCross(context, {box, x, y}, colors, lines, at) {
   Object.assign(context, {strokeStyle: colors.ink, lineWidth: 1});
@@ -114,6 +125,7 @@ function drawLayer(look, panel, lines, t) {
   context.beginPath();
   context.rect(box.left - 5, 0, box.right - box.left + 10, box.bottom + 5); // room for marks at the ends
   context.clip();
+  for (const epoch of look.heads) drawHead(context, x(epoch), box, look.colors, t("head"));
   for (const line of [...lines].reverse()) drawLine(context, line, x, y, span); // the first run on top
   return {node, box, x, y};
 }
@@ -131,7 +143,8 @@ function drawLayer(look, panel, lines, t) {
 export function drawPanel(context, width, height, colors, panel, {runs, state, t, version}) {
   const scale = window.devicePixelRatio || 1;
   const span = state.range ?? [0, lastEpoch(runs, state.hidden)];
-  const look = {width, height, scale, colors, span, near: state.range !== null, log: state.log.has(panel.key)};
+  const heads = headStarts(runs, state.hidden);
+  const look = {width, height, scale, colors, span, near: state.range !== null, log: state.log.has(panel.key), heads};
   const lines = visibleLines(panel, runs, state.hidden);
   const key = JSON.stringify([look, [...state.hidden], version]);
   if (panel.layer?.key !== key) panel.layer = {key, ...drawLayer(look, panel, lines, t)};

@@ -32,10 +32,16 @@ export interface CommonTraits {
   words: Record<string, string>;
   summary: string;
   key: string;
+  /** A line above the widget, when no process holds its run any more. */
+  notice: string;
+  /** The picture in the notebook shows the end of the run. */
+  settled: boolean;
 }
 
+/** A view asks for what it has missed; `holds`: the page finds empty places for the widget, as JupyterLab's does. */
 export interface Hello {
   kind: "hello";
+  holds: boolean;
 }
 
 export type Traits<W extends keyof Widgets> = CommonTraits & Widgets[W]["traits"];
@@ -67,6 +73,7 @@ export interface Widgets {
       members: {view: string; group: number; start: number; count: number; size: number; page: number};
       tiles: ClusterTiles;
       csv: {view: string; file: string};
+      found: ClustersFound;
     };
     sent: {kind: string; view?: string; [detail: string]: unknown};
   };
@@ -78,7 +85,7 @@ export interface Widgets {
   curves: {
     traits: {};
     received: {
-      run: {run: number; label: string; terms: string[]; begun: boolean};
+      run: {run: number; label: string; terms: string[]; begun: boolean; head: number | null};
       rows: {run: number; part: "steps" | "scores"; restart: boolean; kept: number};
     };
     sent: never;
@@ -175,12 +182,23 @@ export interface ClusterState {
   undo: number;
   redo: number;
   folder: boolean;
+  /** whether images can be looked for by their features, and whether they are files */
+  features: boolean;
+  files: boolean;
   damaged: boolean;
   trouble: string;
   said: string;
   /** the view that asked, and the group that came of it */
   by: string;
   made: number | null;
+}
+
+/** Rows of images found by their features; groups: two that could be merged. */
+export interface ClustersFound {
+  view: string;
+  what: "similar" | "copies" | "outliers" | "merges";
+  title: string;
+  rows: {label: string; count: number; groups: number[]}[];
 }
 
 export interface ClusterTiles {

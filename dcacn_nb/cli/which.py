@@ -1,0 +1,39 @@
+"""Which pictures a run was trained on: noted in its folder, compared when it is used again."""
+
+import json
+from pathlib import Path
+
+from dcacn_nb.cli.output import complain
+
+NOTE = "pictures.json"  # names and sizes of the files, in the run folder
+_LARGEST = 2**26  # bytes; a longer note is not one of ours
+
+
+def pictures_note(
+    images,  # ImageSet or FeatureSet
+) -> "dict[str, bytes]":  # name of the note -> its content; empty if the images are not files
+    "A note of the files of the images, for the run folder."
+    from dcacn_nb.data.pictures import picture_record
+
+    record = picture_record(images)
+    return {} if record is None else {NOTE: json.dumps(record).encode()}
+
+
+def say_changes(
+    images,  # ImageSet or FeatureSet, as read now
+    run_dir: Path,  # a run folder
+) -> "dict | None":  # numbers of added, removed and changed files; None: nothing to compare with
+    "Say what has changed among the pictures since the run was started."
+    from dcacn_nb.data.pictures import picture_changes, picture_record
+
+    try:
+        path = run_dir / NOTE
+        before = json.loads(path.read_text("utf-8")) if path.is_file() and path.stat().st_size < _LARGEST else None
+    except (OSError, ValueError, RecursionError):  # a damaged note costs the comparison, not the command
+        return None
+    found = picture_changes(before, picture_record(images))
+    if found is None:
+        return None
+    if found:
+        complain(f"Note: {found.in_words()}")
+    return {"added": len(found.added), "removed": len(found.removed), "changed": len(found.changed)}

@@ -1,0 +1,219 @@
+"""How far a grid is, and how long it will take, read from its run folders: on any machine that sees them."""
+
+import html
+import statistics
+import sys
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from tqdm import tqdm
+
+from dcacn_nb.compare.work import read_object, write_object
+from dcacn_nb.core.events import EpochDone, Event, RunFinished, RunStarted, StepDone
+from dcacn_nb.core.locks import is_held
+from dcacn_nb.core.text import logger, printable
+from dcacn_nb.runs.log import first_event, last_events
+
+log = logger(__name__)
+CELLS = "cells.json"
+STATES = ("finished", "running", "interrupted", "failed", "waiting")
+_EVERY = 2.0  # seconds between two looks at the folders
+
+
+@dataclass(frozen=True)
+class CellState:
+    "How far one cell is."
+
+    path: str  # of its run within the grid
+    state: str  # one of STATES
+    share: float = 0.0  # of its steps that are done
+    seconds: float = float("nan")  # that all of its steps take, if it is known
+
+
+@dataclass(frozen=True)
+class GridState:
+    "How far a grid is. Shows itself as a line of text, and in a notebook as a table."
+
+    cells: "list[CellState]"
+
+    @property
+    def counts(self) -> "dict[str, int]":
+        "State -> number of cells."
+        found = Counter(cell.state for cell in self.cells)
+        return {state: found[state] for state in STATES if found[state]}
+
+    @property
+    def seconds_left(self) -> "float | None":
+        "If each cell takes as long as others of its setting, and as many as now run at a time; None: not known yet."
+        known: dict[str, list[float]] = {}
+        for cell in self.cells:
+            if cell.seconds == cell.seconds:
+                known.setdefault(cell.path.rpartition("/")[0], []).append(cell.seconds)
+        if not known:
+            return None
+        usual = statistics.median(value for values in known.values() for value in values)
+        left = 0.0
+        for cell in self.cells:
+            if cell.state not in ("finished", "failed"):
+                whole = statistics.median(known.get(cell.path.rpartition("/")[0], [usual]))
+                left += whole * (1 - cell.share)
+        return left / max(1, self.counts.get("running", 0))
+
+    def __str__(self) -> str:
+        counts = self.counts
+        parts = [f"{counts.get('finished', 0)} of {len(self.cells)} runs finished"]
+        parts += [f"{count} {state}" for state, count in counts.items() if state not in ("finished", "waiting")]
+        left = self.seconds_left
+        return ", ".join(parts) + (f"; time left {tqdm.format_interval(left)}" if left else "")
+
+    def _repr_html_(self) -> str:
+        rows: dict[str, list[CellState]] = {}
+        for cell in self.cells:
+            rows.setdefault(cell.path.rpartition("/")[0], []).append(cell)
+        lines = "".join(_row(name, cells) for name, cells in rows.items())
+        done = sum(cell.share for cell in self.cells) / max(1, len(self.cells))
+        bar = f'<progress value="{done:.3f}" max="1" aria-label="share of all steps that are done"></progress>'
+        head = "<tr><th>setting</th><th>seeds</th></tr>"
+        return f"<div>{bar} {html.escape(str(self))}<table>{head}{lines}</table></div>"
+
+
+_SIGNS = {"finished": "✓", "running": "▶", "interrupted": "‖", "failed": "✗", "waiting": "·"}
+
+
+def _row(name: str, cells: "list[CellState]") -> str:
+    "One setting: a sign and, while it runs, a percentage for each seed."
+    shown = []
+    for cell in cells:
+        seed = printable(cell.path.rpartition("seed-")[2])
+        more = f" {cell.share:.0%}" if cell.state in ("running", "interrupted") else ""
+        shown.append(f'<span title="{html.escape(cell.state)}">{html.escape(seed)} {_SIGNS[cell.state]}{more}</span>')
+    return f"<tr><td>{html.escape(printable(name))}</td><td>{' &nbsp; '.join(shown)}</td></tr>"
+
+
+def plan_cells(folder: Path, paths: "list[str]") -> None:
+    "Write down which cells a grid has; those of earlier calls stay."
+    known = read_object(folder / CELLS)["cells"] if (folder / CELLS).exists() else []
+    if not isinstance(known, list) or not all(isinstance(path, str) for path in known):
+        raise ValueError(f"{str(folder / CELLS)!r} is damaged (cells must be a list of paths); remove it")
+    if set(paths) - set(known):
+        write_object(folder / CELLS, {"cells": [*known, *(path for path in paths if path not in known)]}, folder)
+
+
+def grid_progress(
+    folder: "str | Path",  # of a grid
+    finished: "dict[str, CellState] | None" = None,  # of an earlier look, not read again; those found now are added
+) -> GridState:
+    "How far a grid is."
+    known = {} if finished is None else finished
+    folder = Path(folder)
+    if not (folder / "grid.json").exists():
+        raise FileNotFoundError(f"folder must hold a grid, that is, a grid.json, got {str(folder)!r}")
+    planned = read_object(folder / CELLS).get("cells", []) if (folder / CELLS).exists() else []
+    there = [path.relative_to(folder).as_posix() for path in sorted(folder.glob("*/*/seed-*")) if path.is_dir()]
+    cells = [known.get(path) or _state(folder, path) for path in dict.fromkeys([*map(str, planned), *there])]
+    known.update({cell.path: cell for cell in cells if cell.state == "finished"})
+    return GridState(cells)
+
+
+def _state(folder: Path, path: str) -> CellState:
+    "The state of one cell; what is damaged counts as failed."
+    where = folder / path
+    try:
+        first, last = first_event(where), last_events(where)
+    except FileNotFoundError:
+        return CellState(path, "failed" if (where / "failed.json").exists() else "waiting")
+    except (ValueError, OSError):
+        return CellState(path, "failed")
+    if not isinstance(first, RunStarted) or not last:
+        return CellState(path, "running" if is_held(where / ".lock") else "waiting")
+    step = getattr(last[-1], "step", 0)
+    share, seconds = step / max(1, first.n_steps), _seconds(last, first.n_steps)
+    if isinstance(last[-1], RunFinished) and last[-1].reason == "completed":
+        return CellState(path, "finished", 1.0, last[-1].seconds if seconds != seconds else seconds)
+    if (where / "failed.json").exists():
+        return CellState(path, "failed", share)
+    return CellState(path, "running" if is_held(where / ".lock") else "interrupted", share, seconds)
+
+
+def _seconds(events: "list[Event]", n_steps: int) -> float:
+    "What all steps take at the speed of the last ones; NaN if these do not tell."
+    timed = [(event.step, event.time) for event in events if isinstance(event, (StepDone, EpochDone))]
+    if not timed or timed[-1][0] <= timed[0][0]:
+        return float("nan")
+    return n_steps * (timed[-1][1] - timed[0][1]) / (timed[-1][0] - timed[0][0])
+
+
+class GridWatch:
+    "Shows how far a grid is while a `with` block runs: a bar or lines in a terminal, a table in a notebook."
+
+    def __init__(self, folder: Path, file: "TextIO | None" = None):
+        self.folder, self.file = folder, file or sys.stderr
+        self._end = threading.Event()
+        self._shown: Any = None  # the bar of a terminal, or the display of a notebook
+        self._line, self._finished = "", dict[str, CellState]()
+        self._thread = threading.Thread(target=self._watch, name="dcacn-grid", daemon=True)
+
+    def __enter__(self) -> "GridWatch":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._end.set()
+        self._thread.join()
+        self.show()
+        if isinstance(self._shown, tqdm):
+            self._shown.close()
+
+    def _watch(self) -> None:
+        "Look now and then: less often where a look takes long, as in a thousand folders on a network."
+        took = 0.0
+        while not self._end.wait(max(_EVERY, 10 * took)):
+            began = time.monotonic()
+            self.show()
+            took = time.monotonic() - began
+
+    def show(self) -> None:
+        "Look, and show what there is; nothing that goes wrong here may end the grid."
+        try:
+            state = grid_progress(self.folder, self._finished)
+            if _in_notebook():
+                self._show_table(state)
+            elif self.file.isatty():
+                self._show_bar(state)
+            else:
+                self._show_line(state)
+        except (ValueError, OSError) as error:
+            log.debug("the grid's progress cannot be shown: %s", error)
+
+    def _show_table(self, state: GridState) -> None:
+        from IPython.display import display
+
+        if self._shown is None:
+            self._shown = display(state, display_id=True)
+        else:
+            self._shown.update(state)
+
+    def _show_bar(self, state: GridState) -> None:
+        if self._shown is None:
+            layout = "{percentage:3.0f}%|{bar}| {desc}"
+            self._shown = tqdm(total=1.0, file=self.file, dynamic_ncols=True, bar_format=layout)
+        self._shown.n = sum(cell.share for cell in state.cells) / max(1, len(state.cells))
+        self._shown.set_description_str(printable(str(state)))
+
+    def _show_line(self, state: GridState) -> None:
+        "A line when the states have changed, without the times that always do."
+        line = str(state).partition(";")[0]
+        if line != self._line:
+            self._line = line
+            self.file.write(f"{printable(str(state))}\n")
+            self.file.flush()
+
+
+def _in_notebook() -> bool:
+    "Whether this is the kernel of a notebook."
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    return shell is not None and hasattr(shell, "kernel")

@@ -1,0 +1,1 @@
+"""Methods on frozen features: one module each, found by its name."""

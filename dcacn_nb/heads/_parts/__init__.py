@@ -1,0 +1,1 @@
+"""What several heads share, exported from nbs/heads/parts."""

@@ -1,0 +1,107 @@
+"Every file of a run folder replaced by something else: each command ends with 0 or with one line that names a file."
+
+import os
+import shutil
+
+import numpy as np
+import pytest
+from command import TINY, dcacn, folder_of_images
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="needs links and pipes")]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    "A run on images and one on features, with every file that commands read; and the images."
+    root = tmp_path_factory.mktemp("hostile")
+    images = folder_of_images(root / "photos")
+    np.savez(root / "rows.npz", features=np.random.default_rng(0).normal(size=(16, 6)).astype(np.float32))
+    settings = ("-k", 2, "--epochs", 1, "--set", "batch_size=8", "--set", "device=cpu", "--set", "snapshot_every=1")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dcacn_nb.fitting.write_report", lambda folder: None)
+        dcacn("fit", images, "--encoder", "none", "--run-dir", root / "images", *TINY, *settings)
+        dcacn("fit", root / "rows.npz", "--run-dir", root / "features", *settings)
+    for kind in ("images", "features"):
+        (root / kind / "clusters.json").write_text('{"version": 1, "clusters": 2, "names": {"0": "cats"}}')
+        (root / kind / "report.html").touch()
+    return root
+
+
+@pytest.fixture(autouse=True)
+def _no_pictures(monkeypatch):
+    "A report without drawings, which take most of its time."
+    monkeypatch.setattr("dcacn_nb.report.picture.Picture.html", lambda self, *args, **options: "<figure></figure>")
+
+
+def _unreadable(path):
+    path.touch()
+    path.chmod(0)
+
+
+KINDS = {
+    "a link to itself": lambda path: path.symlink_to(path.name),
+    "a link to nothing": lambda path: path.symlink_to("nowhere"),
+    "a folder": lambda path: path.mkdir(),
+    "a pipe": os.mkfifo,
+    "empty": lambda path: path.touch(),
+    "missing": lambda path: None,
+    "unreadable": _unreadable,
+}
+FILES = {
+    "images": [
+        "config.json",
+        "events.jsonl",
+        "source.json",
+        "clusters.csv",
+        "pictures.json",
+        "clusters.json",
+        ".lock.1",
+        "reference.json",
+        "report.html",
+        "checkpoints",
+        "snapshots",
+        "checkpoints/step",
+        "checkpoints/best",
+        "snapshots/",
+    ],  # fmt: skip
+    "features": ["config.json", "events.jsonl", "source.json", "groups.json", "checkpoints/step", "clusters.json"],
+}
+LINES = [
+    ("resume", "run"),
+    ("evaluate", "run"),
+    ("predict", "run", "photos", "-o", "predicted.csv"),
+    ("report", "run"),
+    ("export", "run", "table.csv"),
+    ("similar", "run", "0"),
+    ("duplicates", "run"),
+]
+EVERY = [(kind, file, what) for kind, files in FILES.items() for file in files for what in KINDS]
+# all of them take minutes, and `make drill` tries them too; 6 and the number of kinds have no common divisor
+CHOSEN = EVERY if "DCACN_EVERY" in os.environ else EVERY[::6]
+
+
+def _replaced(runs, here, kind, file, what):
+    "A copy of a run whose file is something else."
+    shutil.copytree(runs / kind, here / "run")
+    place = here / "run" / file.partition("/")[0]
+    path = next(place.glob(f"{file.partition('/')[2]}*")) if "/" in file else place
+    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    KINDS[what](path)
+    return path
+
+
+@pytest.mark.parametrize("kind, file, what", CHOSEN)
+def test_every_command_ends_well(runs, tmp_path, kind, file, what):
+    if what == "unreadable" and not os.geteuid():
+        pytest.skip("nothing is unreadable for root")
+    for name in ("photos", "rows.npz"):
+        (tmp_path / name).symlink_to(runs / name)
+    for line in LINES:
+        if line[0] == "predict" and kind == "features":  # nobody knows which encoder would give such features
+            continue
+        path = _replaced(runs, tmp_path, kind, file, what)
+        result = dcacn(*line, code=None)
+        assert result.exit_code in (0, 2), (line, result.stderr)
+        if result.exit_code == 2 and what != "missing":
+            assert path.name in result.stderr or file.partition("/")[0] in result.stderr, (line, result.stderr)
+        shutil.rmtree(tmp_path / "run")
