@@ -9,10 +9,10 @@ export OMP_NUM_THREADS ?= 2
 lab test: export GOMP_SPINCOUNT ?= 30000
 ROOT_FLAG := $(shell [ "$$(id -u)" = 0 ] && echo --allow-root)
 
-.PHONY: help demo lab test quick drill bench export readme docs fresh js clean
+.PHONY: help demo lab test quick drill bench bench-scale export readme docs fresh js clean
 
 help: ## this list
-	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 13
 
 demo: .venv/.setup-core ## cluster images in a terminal, from start to report
 	$(BIN)/dcacn demo $(DEMO_ARGS)
@@ -43,6 +43,10 @@ drill: .venv/.setup-dev ## attack everything; then writes benchmarks/drills.csv 
 # End to end, views and losses against others, and beside a busy program: about ten minutes, on an otherwise quiet machine.
 bench: .venv/.setup-dev ## measure side by side; then writes benchmarks/*.csv and docs/benchmarks.md
 	$(BIN)/python benchmarks/side_by_side.py $(BENCH_ARGS)
+
+# SCALE_ARGS="--only stream --sizes 1000,10000". A million images take about an hour and 10 GB of disk; Linux only.
+bench-scale: .venv/.setup-dev ## time and memory up to a million images; then writes benchmarks/scale.csv and SCALE.md
+	$(BIN)/python benchmarks/scale.py $(SCALE_ARGS)
 
 export: .venv/.setup-dev ## notebooks to modules, and notebooks without noise
 	$(BIN)/python tools/export.py

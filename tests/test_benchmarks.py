@@ -2,6 +2,8 @@
 
 import importlib
 import re
+import sys
+import time
 from argparse import Namespace
 from dataclasses import replace
 
@@ -135,3 +137,21 @@ def test_a_damaged_part_is_named(script, tmp_path, monkeypatch):
     part.write_bytes(part.read_bytes()[:-1])
     with pytest.raises(ValueError, match=part.name):
         gpu.put_together(tmp_path / "kept", tmp_path / "third")
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads anonymous memory from /proc")
+def test_time_and_memory_are_measured_at_each_size(script, tmp_path):
+    "A new row takes the place of the earlier one of its section and size; the page shows all."
+    scale = script("scale")
+    with scale.measured() as found:
+        held = torch.ones(30_000_000, dtype=torch.uint8)
+        time.sleep(0.1)
+    assert 0.1 < found.seconds < 5 and 25 < found.peak_mb < 60 and len(held)
+    assert scale.row(found, 1000)["rate"] == pytest.approx(1000 / found.seconds, rel=1e-3)
+    table = tmp_path / "scale.csv"
+    rows = scale.run_one("list", 40, tmp_path)
+    scale.keep([found | {"seconds": 9.0, "machine": "m", "versions": "v"} for found in rows], table)
+    scale.keep([found | {"n": 30, "machine": "m", "versions": "v"} for found in rows], table)
+    scale.keep([found | {"seconds": 7.0, "machine": "m", "versions": "v"} for found in rows], table)
+    assert [(row.n, row.seconds == 7) for row in pd.read_csv(table).itertuples()] == [(30, False), (40, True)]
+    assert re.search(r"^\| 30 .*\n\| 40 \| 7 \|", scale.page(table), re.M)
