@@ -15,6 +15,7 @@ from torch import nn
 import dcacn_nb as dc
 from dcacn_nb.encoders import choice, engines, load_encoder
 from dcacn_nb.encoders.choice import choose_engine, measure
+from dcacn_nb.core.devices import cpu_has
 from dcacn_nb.encoders.engines import ENGINES, exported, has_amx, start_engine, usable_engines
 from dcacn_nb.encoders.networks import packaged_network, timm_network
 
@@ -79,7 +80,10 @@ def test_bfloat16_is_near(engine, lite, cache):
     pytest.importorskip(engine.removesuffix("-bf16"))
     pixels = images(74)
     wanted = start_engine("torch", lite, CPU)(pixels)
-    assert 1e-5 < off(start_engine(engine, lite, CPU, cache)(pixels), wanted) < 0.1
+    found = off(start_engine(engine, lite, CPU, cache)(pixels), wanted)
+    assert found < 0.1
+    if engine == "torch-bf16" or cpu_has("amx_bf16", "avx512_bf16"):  # elsewhere OpenVINO keeps to float32
+        assert found > 1e-5
 
 
 def test_exported_networks_are_kept_checked_and_exported_again(lite, tmp_path, monkeypatch, caplog):
