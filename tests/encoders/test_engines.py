@@ -13,9 +13,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 import dcacn_nb as dc
+from dcacn_nb.core.devices import cpu_has
 from dcacn_nb.encoders import choice, engines, load_encoder
 from dcacn_nb.encoders.choice import choose_engine, measure
-from dcacn_nb.core.devices import cpu_has
 from dcacn_nb.encoders.engines import ENGINES, exported, has_amx, start_engine, usable_engines
 from dcacn_nb.encoders.networks import packaged_network, timm_network
 
