@@ -136,7 +136,7 @@ def start(page, points):
     "The sample and its images."
     send(
         page,
-        {"kind": "start", "n": points, "strides": {"pca": 1, "tsne": 1}, "classes": []},
+        {"kind": "start", "n": points, "classes": [], "asked": None},
         [np.arange(points, dtype="<i4").tobytes()],
     )
     png, layout = sprite_sheet(np.random.default_rng(0).integers(0, 256, (points, 1, 8, 8), dtype=np.uint8))

@@ -1,11 +1,14 @@
 """Features in two dimensions: PCA and t-SNE that continue from the previous snapshot instead of starting again."""
 
+import math
+
 import numpy as np
 from sklearn.decomposition import PCA
 
 from dcacn_nb.core.checks import check_in, check_int
 
 METHODS = ("pca", "tsne")
+PIECE = 8192  # rows looked at together
 
 
 def _matrix(name: str, values: object, rows: int, columns: "int | None" = None) -> np.ndarray:
@@ -36,6 +39,23 @@ def _components(h: np.ndarray, n: int) -> "tuple[np.ndarray, float]":
     size = np.abs(centred).max()
     scores = PCA(min(n, *h.shape), svd_solver="full").fit_transform(centred / size)
     return scores * size, float((scores**2).sum() / ((centred / size) ** 2).sum())
+
+
+def leading_components(
+    h: np.ndarray,  # (N,D) features, N >= 3; may be mapped from a file
+    n: int,  # components wanted; fewer if D is smaller
+) -> "tuple[np.ndarray, np.ndarray]":  # (N,n) float32, centred, in units of h; (n,) share of the variance of each
+    "Principal components of very many rows, in pieces: no copy of all of them is made."
+    pieces = lambda: (h[i : i + PIECE].astype(np.float64) for i in range(0, len(h), PIECE))
+    centre = sum(piece.sum(0) for piece in pieces()) / len(h)
+    if not np.isfinite(centre).all():
+        wrong = sum(int((~np.isfinite(piece)).sum()) for piece in pieces())
+        raise ValueError(f"h must be finite, got {wrong} values that are NaN or infinite; has the run diverged?")
+    spread, axes = np.linalg.eigh(sum((piece - centre).T @ (piece - centre) for piece in pieces()))  # rising
+    spread, axes = np.maximum(spread[::-1], 0), axes[:, ::-1][:, :n]
+    axes = axes * np.sign(axes[np.abs(axes).argmax(0), np.arange(axes.shape[1])])  # else the sign is arbitrary
+    rows = np.concatenate([((piece - centre) @ axes).astype(np.float32) for piece in pieces()])
+    return rows, spread[: axes.shape[1]] / max(spread.sum(), 1e-300)
 
 
 def _planar(points: np.ndarray) -> np.ndarray:
@@ -92,11 +112,14 @@ def tsne(
     *,
     perplexity: float = 30,  # about how many neighbours an image is to keep, >= 1; at most (N-1)/3 are taken
     n_iter: "int | None" = None,  # steps; None: 100 from `start`; from scratch 500, after 250 with early exaggeration
+    fitted: "int | None" = None,  # rows fitted at most, >= 3, evenly spaced; the others are placed among them. None: all
     seed: int = 0,  # of the noise at the start
     n_jobs: int = 1,  # threads; -1: all
 ) -> np.ndarray:  # (N,2) float32, centred, in t-SNE's unit; the same arguments give the same points
     "Neighbours stay neighbours: t-SNE (van der Maaten and Hinton 2008), from PCA or from earlier positions."
     h, seed = _matrix("h", h, rows=3), check_int("seed", seed, 0)
+    every = 1 if fitted is None else math.ceil(len(h) / check_int("fitted", fitted, 3))
+    every = min(every, (len(h) - 1) // 2)  # three rows at least
     if isinstance(perplexity, bool) or not isinstance(perplexity, (int, float, np.number)) or not perplexity >= 1:
         raise ValueError(f"perplexity must be a number >= 1, got {perplexity!r}")
     n_iter = (500 if start is None else 100) if n_iter is None else check_int("n_iter", n_iter, 1)
@@ -109,12 +132,35 @@ def tsne(
     parts, _ = _components(h, 50)
     parts = parts / max(np.abs(parts).max(), 1e-300)  # t-SNE has no unit; squares of tiny features would lose digits
     options = {"n_jobs": n_jobs, "random_state": seed}
-    near = PerplexityBasedNN(parts, perplexity=min(perplexity, (len(h) - 1) / 3), method="exact", **options)
-    points = TSNEEmbedding(_start(_planar(parts), seed) if start is None else start, near, **options)
+    some = parts[::every]
+    near = PerplexityBasedNN(some, perplexity=min(perplexity, (len(some) - 1) / 3), method="exact", **options)
+    map_ = TSNEEmbedding(_start(_planar(some), seed) if start is None else start[::every], near, **options)
     if start is None:
-        points = points.optimize(n_iter=250, exaggeration=12, momentum=0.8)
-    points = np.asarray(points.optimize(n_iter=n_iter, momentum=0.8))
+        map_ = map_.optimize(n_iter=250, exaggeration=12, momentum=0.8)
+    map_ = map_.optimize(n_iter=n_iter, momentum=0.8)
+    points = np.empty((len(h), 2))
+    points[::every] = map_
+    if every > 1:
+        others = np.arange(len(h)) % every > 0
+        points[others] = _placed(map_, parts[others])
     return (points - points.mean(0)).astype(np.float32)
+
+
+def _placed(
+    fitted,  # TSNEEmbedding
+    others: np.ndarray,  # (m,D)
+) -> np.ndarray:  # (m,2)
+    "Further rows in a map that stays as it is: at their nearest neighbours, then 50 steps of t-SNE (Poličar et al.)."
+    placed = []
+    for start in range(0, len(others), PIECE):
+        near = {
+            "initialization": "weighted",
+            "k": min(10, len(fitted) - 1),
+            "perplexity": min(5, (len(fitted) - 1) / 3),
+        }
+        piece = fitted.prepare_partial(others[start : start + PIECE], **near)
+        placed.append(np.asarray(piece.optimize(n_iter=50, learning_rate=0.1, exaggeration=1.5, momentum=0.8)))
+    return np.concatenate(placed)
 
 
 class MapSequence:
@@ -127,10 +173,11 @@ class MapSequence:
         seed: int = 0,  # of t-SNE
         perplexity: float = 30,  # of t-SNE
         n_jobs: int = 1,  # threads of t-SNE
+        fitted: "int | None" = None,  # images that t-SNE is fitted to at most; the others are placed among them
         start: "np.ndarray | None" = None,  # (N,2) the `raw` of an earlier sequence, to continue from there
     ):
         self.method = check_in("method", method, METHODS)
-        self.options = {"seed": seed, "perplexity": perplexity, "n_jobs": n_jobs}
+        self.options = {"seed": seed, "perplexity": perplexity, "n_jobs": n_jobs, "fitted": fitted}
         self.explained: float | None = None  # PCA: share of the variance in the last map
         # t-SNE's positions in its unit, where the next snapshot starts; the last map that was more than one point
         self._raw: np.ndarray | None = None if start is None else _matrix("start", start, 3, columns=2)

@@ -1,5 +1,6 @@
 """The paper's Figure 4, live: the features of the same images in two dimensions, snapshot after snapshot."""
 
+import functools
 import math
 import threading
 import time
@@ -11,7 +12,9 @@ import traitlets
 from dcacn_nb.core.checks import check_in, check_int
 from dcacn_nb.core.events import Event, RunStarted, SnapshotTaken
 from dcacn_nb.core.text import logger
+from dcacn_nb.data.feature_set import FeatureSet
 from dcacn_nb.report.figures.map import scatter_clusters
+from dcacn_nb.report.maps import leading_components
 from dcacn_nb.report.picture import Picture, empty_picture
 from dcacn_nb.report.record import nearest_snapshots
 from dcacn_nb.widgets.live import STATIC, LiveWidget, shown_name, sprite_sheet, widget_words
@@ -22,6 +25,11 @@ log = logger(__name__)
 METHODS = {"tsne": "t-SNE", "pca": "PCA"}
 COLOR_BY = ("cluster", "last", "class", "confidence")
 UNKNOWN = 65535  # the class of an image without a label
+SHEET = 10_000  # pictures that are sent together; of more, those that are looked at are asked for
+TILES = 256  # pictures in an answer
+LARGE = 2**26  # bytes of features from which on only their leading components go to the helper
+POINTS = 4_000_000  # points of all maps of a method together: what a browser is to hold
+DRAWN = 10_000  # points in the printed picture
 
 
 def _fits(event: SnapshotTaken) -> bool:
@@ -47,8 +55,22 @@ def _whole_labels(labels: "Sequence[int] | np.ndarray | None") -> "np.ndarray | 
     return array.astype(np.uint16)
 
 
+def _matrix(name: str, values: object, like: "np.ndarray | None" = None) -> np.ndarray:
+    "Floating-point numbers (N,D), N >= 3, one row for each of `like`; not copied."
+    whole = getattr(values, "whole", values)
+    array = whole.detach().cpu().numpy() if hasattr(whole, "detach") else np.asarray(whole)
+    n = len(array) if like is None else len(like)
+    if array.ndim != 2 or array.dtype.kind != "f" or len(array) != n or n < 3:
+        wanted = "(N,D) with N >= 3" if like is None else f"(N,K) with one row for each of {n} images"
+        raise ValueError(f"{name} must be floating-point numbers {wanted}, got {array.dtype} of shape {array.shape}")
+    return array
+
+
 class MapViewer(LiveWidget):
-    "t-SNE or PCA of the same images at every snapshot; points move and do not jump (the paper's Figure 4)."
+    """t-SNE or PCA of the same images at every snapshot; points move and do not jump (the paper's Figure 4).
+
+    With `features` and `probabilities` it is one map of a whole set, for example of a run on features:
+    `MapViewer(features=features, probabilities=run.probabilities)`."""
 
     ESM = STATIC / "map.js"
     WORDS = widget_words("map")
@@ -60,52 +82,72 @@ class MapViewer(LiveWidget):
         self,
         run=None,  # a run of this kernel, or None: events come by calling the widget
         *,
+        features: object = None,  # of a whole set instead: FeatureSet, or (N,D) array or tensor (may be memory-mapped)
+        probabilities: object = None,  # (N,K) soft assignments of these images
         method: str = "tsne",  # map shown first; "pca": no t-SNE until someone chooses it
         every: int = 1,  # t-SNE of every n-th snapshot only
-        max_points: int = 10_000,  # images shown at most, evenly spaced among the snapshot's
-        tsne_points: int = 1000,  # of these, images in a t-SNE at most; its time grows with them
+        max_points: "int | None" = None,  # images shown at most, evenly spaced; None: 10,000; of a whole set 100,000
+        tsne_points: "int | None" = None,  # images that t-SNE is fitted to at most, evenly spaced; the others are
+        # placed among them. None: 1,000; of a whole set 2,000
         labels: "Sequence[int] | None" = None,  # class of each image of the set, only for colouring
         class_names: "Sequence[str]" = (),  # their names
         color_by: str = "cluster",  # "cluster", "last" (cluster at the newest snapshot), "class" or "confidence"
-        frames: int = 200,  # maps kept of each method, evenly spaced over the run
+        frames: int = 200,  # maps kept of each method at most, evenly spaced over the run; fewer of many points
         **kwargs,  # history, folder, lang: as for every widget
     ):
         self.projector, self._thread, self._closed, self._failures = Projector(), None, False, 0
         self._news, self._idle, self._pictures, self._names = threading.Event(), threading.Event(), None, {}
         check_in("method", method, METHODS)
         check_in("color_by", color_by, COLOR_BY)
-        self.max_points, self.tsne_points = (
-            check_int("max_points", max_points, 3),
-            check_int("tsne_points", tsne_points, 3),
-        )
+        if (features is None) != (probabilities is None):
+            raise ValueError("features and probabilities belong together: give both, or neither (a run has its own)")
+        self._given = None if features is None else self._whole_set(features, probabilities)
+        points, fitted = (10_000, 1000) if features is None else (100_000, 2000)
+        self.max_points = check_int("max_points", points if max_points is None else max_points, 3)
+        self.tsne_points = check_int("tsne_points", fitted if tsne_points is None else tsne_points, 3)
         self._every, self._limit = check_int("every", every, 1), check_int("frames", frames, 2)
         self.labels, self.class_names = _whole_labels(labels), [shown_name(name) for name in class_names]
         if color_by == "class" and labels is None:
             raise ValueError(
                 'color_by "class" needs labels, got None; give labels=, the class of each image of the set'
             )
-        self._methods = ("pca", "tsne") if method == "tsne" else ("pca",)
+        self._methods, self._token = ("pca", "tsne") if method == "tsne" else ("pca",), 0
         self._begin(np.zeros(0, np.int64))
         super().__init__(run, method=method, color_by=color_by, **kwargs)
 
+    def _whole_set(self, features: object, probabilities: object) -> "tuple[np.ndarray, np.ndarray]":
+        "Features and assignments of a whole set, checked; its small pictures, if it has any, are shown."
+        h = _matrix("features", features)
+        if isinstance(features, FeatureSet) and features.images is not None:
+            self._pictures = np.arange(len(h)), features.images
+        return h, _matrix("probabilities", probabilities, h)
+
     def prepare(self) -> None:
-        "Use what a shared history already holds; observe the choices."
+        "Use what a shared history already holds, or the whole set; observe the choices."
         self.observe(lambda change: self._choose_method(), "method")
         self.observe(lambda change: setattr(self, "summary", self.describe()), ["color_by", "selection"])
+        if self._given is not None:
+            self.settled = True  # no run will end: the picture is left in the notebook as soon as it is made
+            self._begin(np.arange(len(self._given[0])))
+            self._add(0, *self._given)
+            return
         for event in self.history.snapshots:
             self.update(event)
 
     def _begin(self, indices: np.ndarray) -> None:
         "Start a new film, of these images."
         self.indices = indices[:: max(1, math.ceil(len(indices) / self.max_points))]
-        self._all, self._stride = indices, max(1, math.ceil(len(self.indices) / self.tsne_points))
-        self.film = Film(self._methods, self._every, self._limit)
+        self._all, self._token = indices, self._token + 1
+        limit = min(self._limit, max(2, POINTS // max(1, len(self.indices))))
+        self.film = Film(self._methods, self._every, limit)
         self._sheet, self._making, self._problem, self._failures = None, None, None, 0
         self._idle.set()
 
     # ---- events
     def update(self, event: Event) -> None:
         "A snapshot waits for its maps; a new run empties the view."
+        if self._given is not None:
+            return
         if isinstance(event, RunStarted):
             self._begin(np.zeros(0, np.int64))
             self._restart()
@@ -118,8 +160,12 @@ class MapViewer(LiveWidget):
             self._pictures = event.indices, event.arrays["images"]
         if self.film.count and event.epoch <= self.film.frames.last.epoch:  # received before
             return
+        self._add(event.epoch, event.arrays["h"], event.arrays["p"])
+
+    def _add(self, epoch: int, h: np.ndarray, p: np.ndarray) -> None:
+        "Features and assignments of which maps are to be made."
         step = max(1, math.ceil(len(self._all) / self.max_points))
-        self.film.add(event.epoch, event.arrays["h"][::step], event.arrays["p"][::step])
+        self.film.add(epoch, h[::step], p[::step])
         self._wake()
         self._post_state()
 
@@ -146,7 +192,7 @@ class MapViewer(LiveWidget):
             while (job := self._next_job()) is not None:
                 self._make(*job)
             self._post_state()
-            if self.history.end is not None:  # no more snapshots: free the helper's 250 MB
+            if self.history.end is not None or self._given is not None:  # no more snapshots: free the helper's 250 MB
                 self.projector.rest()
             if self.settled and not self._closed:  # the picture in the notebook lacks the last maps
                 self.settle()
@@ -167,14 +213,13 @@ class MapViewer(LiveWidget):
         "Make the maps of a frame, and show each."
         self._gather(film)
         frame.assign(p)
+        leading = functools.cache(lambda: leading_components(h, 50))  # once for both methods
         for method in methods:
             with self._lock:
                 start, steps = film.start_of(frame, method)
-                self._making = {"method": METHODS[method], "epoch": frame.epoch}
+                self._making = {"method": METHODS[method], "epoch": frame.epoch if self._given is None else None}
             self._post_state()
-            points, explained = self._map(
-                film, frame, method, h[:: self._stride if method == "tsne" else 1], start, steps
-            )
+            points, explained = self._map(film, frame, method, h, leading, start, steps)
             with self._lock:
                 if self._closed or film is not self.film:
                     return
@@ -184,10 +229,14 @@ class MapViewer(LiveWidget):
                     self.post(buffers=buffers, **message)
                 self.summary = self.describe()
 
-    def _map(self, film, frame, method, h, start, steps) -> "tuple[np.ndarray | None, float | None]":
+    def _map(self, film, frame, method, h, leading, start, steps) -> "tuple[np.ndarray | None, float | None]":
         "One map; None if there is none, with the reason in `_problem`."
         try:
-            return self.projector.map(method, np.ascontiguousarray(h), start, steps)
+            if h.nbytes > LARGE:  # too much to copy to the helper
+                h, shares = leading()
+                if method == "pca":
+                    return np.pad(h[:, :2], ((0, 0), (0, max(0, 2 - h.shape[1])))), float(shares[:2].sum())
+            return self.projector.map(method, np.ascontiguousarray(h), start, steps, self.tsne_points)
         except ValueError as error:  # for example features that are not finite
             self._problem = "no_map", {"epoch": frame.epoch, "why": str(error)}
         except RuntimeError as error:
@@ -195,7 +244,7 @@ class MapViewer(LiveWidget):
             if method == "pca" and not self._closed:  # PCA is quick enough here
                 return next_map(method, h, start)
             if self._failures < 2 and not self._closed:  # the helper may have been killed from outside
-                return self._map(film, frame, method, h, start, steps)
+                return self._map(film, frame, method, h, leading, start, steps)
             if not self._closed:
                 log.warning("no t-SNE: %s", error)
                 self._problem, film.methods = ("no_helper", {"why": str(error)}), ("pca",)
@@ -204,26 +253,47 @@ class MapViewer(LiveWidget):
     def _gather(self, film: Film) -> None:
         "Read the names of clusters and make the sheet of images, outside the training thread."
         self._names = self.named_clusters()
-        if self._sheet is not None or self._pictures is None:
+        if self._sheet is not None or self._pictures is None or len(self.indices) > SHEET:
             return
-        indices, images = self._pictures
-        row_of = {int(index): row for row, index in enumerate(indices)}
-        rows = [row_of.get(int(index)) for index in self.indices]
-        if None in rows:
+        images = self._pixels(self.indices)
+        if len(images) < len(self.indices):
             return
-        sheet = sprite_sheet(images[rows], most=int(np.clip((10.5e6 / len(rows)) ** 0.5, 16, 64)))
+        sheet = sprite_sheet(images, most=int(np.clip((10.5e6 / len(images)) ** 0.5, 16, 64)))
         with self._lock:
             if film is self.film:
                 self._sheet = sheet
                 self.post("sheet", buffers=[sheet[0]], **sheet[1])
 
+    def _pixels(self, wanted: "Sequence[int] | np.ndarray") -> np.ndarray:  # (n,C,H,W) uint8
+        "The pictures of some images of the set; those that are not here are left out."
+        indices, images = self._pictures
+        order = np.argsort(indices)
+        rows = order[np.minimum(np.searchsorted(indices, wanted, sorter=order), len(order) - 1)]
+        pixels = images[rows[indices[rows] == wanted].tolist()]
+        return pixels.numpy() if hasattr(pixels, "numpy") else pixels
+
     # ---- messages
+    def on_message(self, content: dict, buffers: list) -> None:
+        "Send the pictures that are looked at."
+        if content.get("kind") != "look" or self._pictures is None:
+            return
+        asked = [i for i in content.get("images", []) if isinstance(i, int)]
+        for start in range(0, len(asked), TILES):
+            part = np.intersect1d(asked[start : start + TILES], self._pictures[0])
+            if len(part):
+                sheet, layout = sprite_sheet(self._pixels(part), 64)
+                self.post("tiles", [sheet], token=self._token, images=part.tolist(), files=None, layout=layout)
+
     def _start(self) -> "tuple[str, dict, list[bytes]]":
-        "The sample: indices, strides, classes."
+        "The sample: indices, classes, and the token of pictures that are to be asked for."
         labels = [] if self.labels is None else [self._classes().astype("<u2").tobytes()]
         return (
             "start",
-            {"n": len(self.indices), "strides": {"pca": 1, "tsne": self._stride}, "classes": self.class_names},
+            {
+                "n": len(self.indices),
+                "classes": self.class_names,
+                "asked": self._token if self._pictures is not None and len(self.indices) > SHEET else None,
+            },
             [self.indices.astype("<i4").tobytes(), *labels],
         )
 
@@ -234,7 +304,7 @@ class MapViewer(LiveWidget):
         return {
             "kind": "map",
             "id": frame.number,
-            "epoch": frame.epoch,
+            "epoch": frame.epoch if self._given is None else None,
             "method": method,
             "scale": scale,
             "explained": frame.explained if method == "pca" else None,
@@ -292,16 +362,17 @@ class MapViewer(LiveWidget):
                 if self.film.count
                 else self.text("waiting_snapshot")
             )
-        frame, rows = shown[-1], self._rows()
+        frame = shown[-1]
         what = {
-            "cluster": ("n_clusters", {"n": len(np.unique(frame.cluster[rows]))}),
-            "confidence": ("mean_confidence", {"mean": float(frame.confidence[rows].mean())}),
-            "class": ("n_classes", {"n": len(np.unique(self._classes()[rows]))}),
+            "cluster": ("n_clusters", {"n": len(np.unique(frame.cluster))}),
+            "confidence": ("mean_confidence", {"mean": float(frame.confidence.mean())}),
+            "class": ("n_classes", {"n": len(np.unique(self._classes()))}),
         }["cluster" if self.color_by == "last" else self.color_by]
         text = self.text(
-            "described",
+            "described" if self._given is None else "described_set",
             method=METHODS[self.method],
-            n=len(frame.maps[self.method]),
+            n=self._count(),
+            fitted=self._fitted(),
             epoch=frame.epoch,
             i=frame.number + 1,
             count=self.film.count,
@@ -314,14 +385,24 @@ class MapViewer(LiveWidget):
             + self.text("stop")
         )
 
+    def _count(self) -> str:
+        "How many images there are in the map, and of how many."
+        n, start = len(self.indices), self.history.start
+        total = len(self._all) if start is None else start.n_images
+        return self.text("n_of", n=f"{n:,}", total=f"{total:,}") if total > n else f"{n:,}"
+
+    def _fitted(self) -> str:
+        "How many of them t-SNE was fitted to, if not to all."
+        n, every = len(self.indices), math.ceil(len(self.indices) / self.tsne_points)
+        return self.text("fitted", n=f"{math.ceil(n / every):,}") if self.method == "tsne" and every > 1 else ""
+
     def _classes(self) -> np.ndarray:
         "The classes of the sample's images."
-        known = np.zeros(0, np.uint16) if self.labels is None else self.labels
-        return np.array([known[i] if 0 <= i < len(known) else UNKNOWN for i in self.indices], np.uint16)
-
-    def _rows(self) -> slice:
-        "Which images of the sample the maps of the present method show."
-        return slice(None, None, self._stride if self.method == "tsne" else 1)
+        classes = np.full(len(self.indices), UNKNOWN, np.uint16)
+        if self.labels is not None:
+            known = (self.indices >= 0) & (self.indices < len(self.labels))
+            classes[known] = self.labels[self.indices[known]]
+        return classes
 
     def figure(self) -> Picture:
         "Up to four maps, the first and last among them; colour and marker: the cluster at the last one, or the class."
@@ -330,20 +411,23 @@ class MapViewer(LiveWidget):
             frames = [shown[i] for i in sorted(nearest_snapshots([frame.epoch for frame in shown], None))]
         if not frames:
             return empty_picture(self.describe(), self.describe())
-        by_class = self.color_by == "class"
+        by_class, rows = self.color_by == "class", slice(None, None, math.ceil(len(self.indices) / DRAWN))
         groups, names = (
             (self._classes(), dict(enumerate(self.class_names))) if by_class else (frames[-1].cluster, self._names)
         )
-        maps = [unit_map(frame.maps[self.method]) for frame in frames]
+        maps = [unit_map(frame.maps[self.method])[rows] for frame in frames]
         limit = 1.05 * max(np.abs(points).max() for points in maps) or 1.0
         figure = Picture(figsize=(10.4, 3.2), layout="constrained")
         for i, (frame, points) in enumerate(zip(frames, maps)):
             axis = figure.add_subplot(1, len(frames), i + 1, xlim=(-limit, limit), ylim=(-limit, limit))
-            scatter_clusters(axis, points, groups[self._rows()], names if i == len(frames) - 1 else None)
-            axis.set_title(self.text("epoch_n", epoch=frame.epoch), fontsize=9)
+            scatter_clusters(axis, points, groups[rows], names if i == len(frames) - 1 else None)
+            if self._given is None:
+                axis.set_title(self.text("epoch_n", epoch=frame.epoch), fontsize=9)
         if (legend := figure.axes[-1].get_legend()) is not None:
             legend.set_title(self.text("class" if by_class else "cluster"))
         figure.alt = self.describe()
+        if len(maps[0]) < len(self.indices):
+            figure.alt += " " + self.text("drawn", n=f"{len(maps[0]):,}")
         return figure
 
     def wait(self, timeout: "float | None" = 60) -> bool:

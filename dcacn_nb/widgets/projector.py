@@ -19,11 +19,12 @@ def next_map(
     h: np.ndarray,  # (N,D) features, N >= 3
     start: "np.ndarray | None" = None,  # (N,2) an earlier map of the same images; None: from scratch
     n_iter: "int | None" = None,  # steps of t-SNE; None: its own choice
+    fitted: "int | None" = None,  # rows that t-SNE is fitted to at most, the others placed among them; None: all
 ) -> "tuple[np.ndarray, float | None]":  # (N,2) float32, zeros if all rows are alike; PCA: share of the variance
     "One map, computed from `start`. It is in t-SNE's own unit, so that it can be the next start."
     from dcacn_nb.report.maps import MapSequence  # imported here: the helper process lowers its priority first
 
-    sequence = MapSequence(method, start=start)
+    sequence = MapSequence(method, start=start, fitted=fitted)
     shown = sequence.add(h, n_iter=n_iter)
     return (sequence.raw if shown.any() else shown), sequence.explained
 
@@ -77,7 +78,7 @@ def _answer(request: "list[bytes]") -> "tuple[bytes, bytes]":
     "The reply to a request (settings, h, start): the error or None, and the map."
     try:
         settings, h, start = json.loads(request[0]), _unpack(request[1]), _unpack(request[2])
-        points, explained = next_map(settings["method"], h, start, settings["n_iter"])
+        points, explained = next_map(settings.pop("method"), h, start, **settings)
         return json.dumps({"error": None, "explained": explained}).encode(), _pack(points)
     except Exception as error:  # raised again in the kernel
         return json.dumps({"error": str(error), "type": type(error).__name__}).encode(), b""
@@ -132,12 +133,14 @@ class Projector:
         h: np.ndarray,  # (N,D) features, N >= 3
         start: "np.ndarray | None" = None,  # (N,2) an earlier map of the same images; None: from scratch
         n_iter: "int | None" = None,  # steps of t-SNE; None: its own choice
+        fitted: "int | None" = None,  # rows that t-SNE is fitted to at most
     ) -> "tuple[np.ndarray, float | None]":  # as `next_map`
         "`next_map` in the helper. ValueError: these features have no map; RuntimeError: the helper ended."
         with self._one:
             process = self._running()
             try:
-                _send(process.stdin, json.dumps({"method": method, "n_iter": n_iter}).encode(), _pack(h), _pack(start))
+                settings = json.dumps({"method": method, "n_iter": n_iter, "fitted": fitted}).encode()
+                _send(process.stdin, settings, _pack(h), _pack(start))
                 reply, points = json.loads(_receive(process.stdout)), _receive(process.stdout)
             except (EOFError, OSError) as error:
                 raise RuntimeError(f"the helper process for maps has ended: {self._last_output()}") from error

@@ -8,7 +8,7 @@ from scipy.spatial.distance import pdist
 from sklearn.datasets import load_digits
 from sklearn.manifold import TSNE, trustworthiness
 
-from dcacn_nb.report.maps import METHODS, MapSequence, align, pca, tsne
+from dcacn_nb.report.maps import METHODS, MapSequence, align, leading_components, pca, tsne
 
 L = np.array([[0.0, 3], [0, 2], [0, 1], [0, 0], [1.5, 0]])  # a letter: mirrored, it is another shape
 
@@ -209,3 +209,35 @@ def test_other_images_refused(film):
     running.add(film[0])
     with pytest.raises(ValueError, match="h must hold the same 400 images as before, got 10 rows"):
         running.add(film[0][:10])
+
+
+# ---- very many rows
+def test_components_of_many_rows_equal_scikit_learns():
+    "Twenty thousand rows, in pieces: the same plane and the same shares as PCA of the whole; NaN is counted."
+    from sklearn.decomposition import PCA
+
+    rng = np.random.default_rng(0)
+    h = (rng.normal(size=(20_000, 12)) @ rng.normal(size=(12, 12)) + 5).astype(np.float32)
+    rows, shares = leading_components(h, 3)
+    reference = PCA(3, svd_solver="full").fit(h.astype(float))
+    expected = reference.transform(h.astype(float))
+    signs = np.sign((rows * expected).sum(0))
+    assert np.allclose(rows * signs, expected, atol=1e-4) and np.allclose(shares, reference.explained_variance_ratio_)
+    assert leading_components(h[:, :2], 50)[0].shape == (20_000, 2)
+    h[9_000, 1] = np.nan
+    with pytest.raises(ValueError, match="got 1 values that are NaN"):
+        leading_components(h, 3)
+
+
+def test_rows_that_were_not_fitted_stand_among_their_own():
+    "t-SNE of 100 digits, 300 placed: a placed digit's neighbours among the fitted are mostly of its class."
+    from sklearn.neighbors import KNeighborsClassifier
+
+    digits = load_digits()
+    h, label, fitted = digits.data[:400], digits.target[:400], np.arange(400) % 4 == 0
+    points = tsne(h, fitted=100, n_iter=200)
+    score = KNeighborsClassifier(5).fit(points[fitted], label[fitted]).score(points[~fitted], label[~fitted])
+    assert score > 0.8 and len(np.unique(points.round(4), axis=0)) > 390  # not heaped upon one another
+    moved_on = tsne(h + 0.01, points, fitted=100)
+    assert np.linalg.norm(moved_on - points, axis=1).mean() < 0.5 * spread(points)
+    assert tsne(h[:4], fitted=3, n_iter=1).shape == (4, 2)

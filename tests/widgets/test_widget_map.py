@@ -7,6 +7,7 @@ from timeit import repeat
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from dcacn_nb.core.events import RunFinished, RunStarted, SnapshotTaken
@@ -32,10 +33,11 @@ class StandIn:
     "In place of the helper: a map at once, or when the gate opens; or an error."
 
     def __init__(self, gate=None, error=None):
-        self.gate, self.error, self.calls = gate, error, []
+        self.gate, self.error, self.calls, self.widths = gate, error, [], []
 
-    def map(self, method, h, start, steps):
+    def map(self, method, h, start, steps, fitted):
         self.calls.append((method, len(h), start, steps))
+        self.widths.append(h.shape[1])
         if self.gate is not None:
             self.gate.wait(30)
         if self.error is not None:
@@ -136,20 +138,92 @@ def test_a_new_run_and_other_images_begin_a_new_film(make):
     )
 
 
-def test_samples_and_strides(make):
-    "max_points thins the sample, tsne_points thins t-SNE further; the browser gets the stride."
+def test_samples(make):
+    "max_points thins the sample; t-SNE is fitted to tsne_points of it, which the summary says."
     view = make(helper := StandIn(), max_points=50, tsne_points=15)
     view(snapshot(0, n=120))
     assert view.wait(30)
-    assert [(method, n) for method, n, *_ in helper.calls] == [("pca", 40), ("tsne", 14)]
+    assert [(method, n) for method, n, *_ in helper.calls] == [("pca", 40), ("tsne", 40)]
     messages = sent(view)
-    assert messages[0][0]["strides"] == {"pca": 1, "tsne": 3} and messages[0][0]["n"] == 40
+    assert messages[0][0] == {"kind": "start", "n": 40, "classes": [], "asked": None}
     assert np.frombuffer(messages[0][1][0], "<i4").tolist() == list(range(0, 120, 3))
     sizes = {
         content["method"]: [len(part) for part in buffers] for content, buffers in messages if content["kind"] == "map"
     }
-    assert sizes == {"pca": [160, 80, 40], "tsne": [56, 80, 40]}
-    assert "14 images" in view.summary
+    assert sizes == {"pca": [160, 80, 40], "tsne": [160, 80, 40]}
+    assert "t-SNE of 40 of 120 images" in view.summary and "fitted to 14 of them" in view.summary
+
+
+def features_of(n, dim=3):
+    "Features and assignments of n images on three spots."
+    cluster = np.arange(n) % 3
+    h = np.random.default_rng(0).normal(size=(n, dim)).astype(np.float32)
+    h[:, :3] += 5 * np.eye(3, dtype=np.float32)[cluster]
+    return h, np.eye(3, dtype=np.float32)[cluster] * 0.9 + 0.03
+
+
+def test_a_hundred_thousand_images(make):
+    "A whole set: 11 bytes per point and map, no sheet of pictures; those that are looked at are sent, at most 256."
+    from dcacn_nb.data.feature_set import FeatureSet
+
+    h, p = features_of(100_000)
+    pictures = (torch.arange(100_000) % 251).byte()[:, None, None, None].expand(-1, 1, 32, 32)
+    view = make(features=FeatureSet(h, pictures), probabilities=torch.from_numpy(p))
+    assert view.wait(60)
+    messages = sent(view)
+    assert [content["kind"] for content, _ in messages] == ["start", "state", "map", "map"]
+    assert sum(len(part) for _, buffers in messages for part in buffers) <= 100_000 * (4 + 2 * 7)
+    assert view.summary == "t-SNE of 100,000 images, fitted to 2,000 of them, coloured by 3 clusters."
+    assert "10,000 of them are drawn" in view.figure().alt
+    view(START)  # belongs to no run: events change nothing
+    assert view.summary.startswith("t-SNE of 100,000")
+    answers = []
+    view.send = lambda content, buffers=(): answers.append((content, buffers))
+    view._on_message(view, {"kind": "look", "images": [77_777, 3, -1, 10**9, "x", *range(1000, 1500)]}, [])
+    del view.send
+    assert [len(content["images"]) <= 256 for content, _ in answers] == [True] * len(answers) and len(answers) == 2
+    content, (png,) = answers[0]
+    layout = content["layout"]
+    place = content["images"].index(77_777)
+    x, y = (place % layout["columns"]) * layout["width"], place // layout["columns"] * layout["height"]
+    assert np.asarray(Image.open(io.BytesIO(png)))[y, x] == 77_777 % 251
+    assert content["token"] == messages[0][0]["asked"] and sum(map(len, (c["images"] for c, _ in answers))) == 502
+
+
+def test_large_features_are_not_copied_to_the_helper(make, monkeypatch):
+    "Of large features the helper gets 50 components; their plane is PCA's, with its share of the variance."
+    from sklearn.decomposition import PCA
+
+    h, p = features_of(2000, 100)
+    monkeypatch.setattr("dcacn_nb.widgets.map.LARGE", h.nbytes - 1)
+    view = make(helper := StandIn(), features=h, probabilities=p)
+    assert view.wait(60) and [call[:2] for call in helper.calls] == [("tsne", 2000)] and helper.widths == [50]
+    frame = view.film.mapped("pca")[0]
+    reference = PCA(2, svd_solver="covariance_eigh").fit(h)
+    assert np.isclose(frame.explained, reference.explained_variance_ratio_.sum(), rtol=1e-3)
+    same = np.abs(np.corrcoef(frame.maps["pca"].T, reference.transform(h).T)[:2, 2:])
+    assert np.allclose(same, np.eye(2), atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    "given, text",
+    [
+        ({"features": np.zeros((5, 2))}, "features and probabilities belong together"),
+        ({"features": np.zeros((5, 2), int), "probabilities": np.ones((5, 2))}, "features must be floating-point"),
+        ({"features": np.zeros((2, 2)), "probabilities": np.ones((2, 2))}, "N >= 3, got float64 of shape .2, 2."),
+        ({"features": np.zeros((5, 2)), "probabilities": np.ones((4, 2))}, "probabilities .* each of 5 images"),
+    ],
+)
+def test_a_whole_set_is_checked(given, text):
+    with pytest.raises(ValueError, match=text):
+        MapViewer(**given)
+
+
+def test_many_points_fewer_maps(make):
+    "Maps of a film hold four million points together at most."
+    view = make(StandIn(), max_points=100_000)
+    view(snapshot(0, n=100_000))
+    assert view.wait(60) and view.film.frames.limit == 40
 
 
 def test_no_tsne_until_it_is_chosen(make):

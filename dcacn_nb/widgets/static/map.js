@@ -25,7 +25,7 @@ function filmPlayer(view, stop, show) {
   let timer = 0;
   const place = i => {
     const frame = view.frames[i];
-    return frame ? t("place", {epoch: frame.epoch, i: i + 1, n: view.frames.length}) : "–";
+    return frame && frame.epoch !== null ? t("place", {epoch: frame.epoch, i: i + 1, n: view.frames.length}) : "–";
   };
   const scrub = i => {
     pause();
@@ -105,12 +105,11 @@ function choices(view) {
     label: t("select"),
     options: [["", t("select_none")]],
     value: "",
-    onchange: k => view.select(k === "" ? [] : view.rows.filter(row => view.motion.frame?.cluster[row] === Number(k))),
+    onchange: k => view.select(k === "" ? [] : view.rowsOf(Number(k))),
   });
   const update = () => {
     const frame = view.motion.frame;
-    const clusters = frame ? [...new Set(view.rows.map(row => frame.cluster[row]))].sort((a, b) => a - b) : [];
-    const named = clusters.map(k => h("option", {value: k}, view.clusterName(k)));
+    const named = (frame ? view.tally(frame.cluster) : []).map(([k]) => h("option", {value: k}, view.clusterName(k)));
     picker.select.replaceChildren(h("option", {value: ""}, t("select_none")), ...named);
     const byClass = /** @type {HTMLOptionElement} */ (colors.select.querySelector("[value=class]"));
     byClass.hidden = byClass.disabled = !view.film.labels;
@@ -137,7 +136,11 @@ export function render({model, root, t, stop}) {
   const chooser = choices(view);
   const arrived = () => player.advance() || map.redraw();
   const map = stage(view, stop, {dragMode: () => chooser.drags.select.value, arrived});
-  const parts = {marks: legend(view, map.redraw), state: status(view), images: gallery(view, map.point)};
+  const light = () => {
+    view.dress();
+    map.redraw();
+  };
+  const parts = {marks: legend(view, light), state: status(view), images: gallery(view, map.point)};
   let later = 0;
   const describe = () => {
     later = 0;
@@ -162,7 +165,7 @@ export function render({model, root, t, stop}) {
       return;
     }
     view.motion.clear();
-    view.styles = new Uint8Array(0);
+    view.styles = view.states = new Uint8Array(0);
     map.redraw();
     describe();
   };
@@ -203,6 +206,7 @@ function listenToPython(model, stop, view, {map, player, chooser, parts, describ
   const takeSelection = () => {
     const rows = model.get("selection").map(index => film.rowOf.get(index));
     view.selected = new Set(rows.filter(row => row !== undefined));
+    view.dress();
     parts.images.update();
     map.redraw();
   };
@@ -214,16 +218,18 @@ function listenToPython(model, stop, view, {map, player, chooser, parts, describ
   };
   listen(model, stop, {
     start(content, buffers) {
-      film.start(content, buffers);
-      view.sheet = null;
-      view.follow = true;
-      view.lit.clear();
+      view.start(content, buffers);
       startAgain();
       takeSelection();
     },
     async sheet(content, [png]) {
       view.sheet = {...content, bitmap: await bitmap(png)};
       parts.images.update();
+    },
+    async tiles(content, [png]) {
+      await view.store.take(content, png);
+      parts.images.update();
+      map.point(view.current);
     },
     map(content, buffers) {
       film.add(content, buffers);

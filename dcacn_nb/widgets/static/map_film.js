@@ -5,17 +5,17 @@ import {typed, u8} from "./messages.js";
 
 /** @import {MapFrame, MapState, Method, Received} from "./protocol" */
 /**
- * @typedef {{id: number, epoch: number, explained: number | null, unit: number, reach: number, xy: Int16Array,
+ * @typedef {{id: number, epoch: number | null, explained: number | null, unit: number, reach: number, xy: Int16Array,
  *   cluster: Uint16Array, confidence: Uint8Array}} Frame unit: of a coordinate; reach: the largest coordinate
  */
 
 /** What Python has sent: the sample, and maps by method, in the order of the run. */
 export class Film {
   n = 0;
-  /** @type {Partial<Record<Method, number>>} point i of a map is row i * stride of the sample */
-  strides = {};
   /** @type {string[]} */
   classes = [];
+  /** @type {number | null} the token of pictures that are asked for, because there are too many; null: they come */
+  asked = null;
   indices = new Int32Array(0);
   /** @type {Uint16Array | null} */
   labels = null;
@@ -34,8 +34,8 @@ export class Film {
    */
   start(content, buffers) {
     this.n = content.n;
-    this.strides = content.strides;
     this.classes = content.classes;
+    this.asked = content.asked;
     this.indices = buffers[0] ? typed(Int32Array, buffers[0]) : new Int32Array(0);
     this.labels = buffers[1] ? typed(Uint16Array, buffers[1]) : null;
     this.rowOf = new Map([...this.indices].map((index, row) => [index, row]));

@@ -9,13 +9,6 @@ import {LEVELS, levelSize} from "./map_paint.js";
 
 const GALLERY = 200; // images shown of a selection
 
-/** How many points each group has: [[group, points], ...]. */
-function counts(view) {
-  const found = new Map();
-  for (const row of view.rows) found.set(view.group(row), (found.get(view.group(row)) ?? 0) + 1);
-  return [...found].sort((a, b) => a[0] - b[0]);
-}
-
 /**
  * Groups with their marks, each a button that picks its points out.
  * @param {MapView} view
@@ -52,7 +45,7 @@ export function legend(view, changed) {
     update() {
       const focused = /** @type {HTMLElement | null} */ (document.activeElement);
       const k = focused && node.contains(focused) ? focused.dataset.k : undefined;
-      const all = () => (view.mode === "confidence" ? LEVELS.map(level) : counts(view).map(group));
+      const all = () => (view.mode === "confidence" ? LEVELS.map(level) : view.tally(view.groups).map(group));
       node.replaceChildren(...(view.motion.frame ? all() : []));
       if (k !== undefined) /** @type {HTMLElement | null} */ (node.querySelector(`[data-k="${k}"]`))?.focus();
     },
@@ -71,6 +64,7 @@ export function status(view) {
     const found = [];
     if (!view.film.n) found.push(t("waiting_snapshot"));
     else if (!view.motion.frame && !problem) found.push(t("first_map", {method: t(view.method)}));
+    else if (making?.epoch === null) found.push(t("making_set", {method: t(making.method)}));
     else if (waiting && making) found.push(t("making", {method: t(making.method), epoch: making.epoch, waiting}));
     if (dropped) found.push(t("dropped", {n: dropped}));
     return found;
@@ -106,7 +100,7 @@ export function gallery(view, point) {
       role: "img",
       "aria-label": lines.join(", "),
       title: lines.join("\n"),
-      onpointerenter: () => point(row % view.stride ? -1 : row / view.stride),
+      onpointerenter: () => point(row),
       onpointerleave: () => point(-1),
     };
     return h("li", {}, view.tile(row, 40, attributes));

@@ -17,13 +17,13 @@ import {corners} from "./map_view.js";
  */
 export function stage(view, stop, {dragMode, arrived}) {
   const {t, camera} = view;
-  const painter = new Painter();
+  const points = stamped(view);
   const pointer = {drag: null}; // what is being dragged
   const draw = (context, width, height, colors) => {
+    if (view.motion.from) points.change();
     const moving = view.motion.step(performance.now());
-    place(view, width, height);
-    const radius = stamp(view, painter, context, colors);
-    overlay(view, context, colors, radius, pointer.drag);
+    points.draw(context, width, height, colors);
+    overlay(view, context, colors, pointer.drag);
     if (moving) map.redraw();
     else if (view.motion.playing) arrived();
   };
@@ -34,7 +34,7 @@ export function stage(view, stop, {dragMode, arrived}) {
   /** Show a point's image and words; -1: none. */
   const point = (i, aloud = false) => {
     view.current = i;
-    map.redraw();
+    map.redraw(); // the ring around it
     tip.hidden = i < 0 || !view.motion.frame;
     if (tip.hidden) return;
     const lines = fillTip(view, tip, i, map.node);
@@ -48,16 +48,24 @@ export function stage(view, stop, {dragMode, arrived}) {
     node: map.node,
     tip,
     spoken,
-    redraw: map.redraw,
+    /** Points have changed. */
+    redraw() {
+      points.change();
+      map.redraw();
+    },
+    /** Only what is drawn over the points has changed. */
+    refresh: map.redraw,
     point,
     leave,
     zoom(factor, x = map.node.clientWidth / 2, y = map.node.clientHeight / 2) {
       zoomAt(camera, map.node, factor, x, y);
       leave();
+      self.redraw();
     },
     home() {
       Object.assign(camera, {x: 0, y: 0, zoom: 1});
       leave();
+      self.redraw();
     },
   };
   listenToPointer(view, self, pointer, dragMode);
@@ -66,6 +74,29 @@ export function stage(view, stop, {dragMode, arrived}) {
 }
 
 // ---- drawing
+/**
+ * The picture of all points, kept until they change: what is drawn over them may change without them.
+ * @param {MapView} view
+ */
+function stamped(view) {
+  const painter = new Painter();
+  let drawn = ""; // the size and the colours with which they were drawn
+  return {
+    change() {
+      drawn = "";
+    },
+    draw(context, width, height, colors) {
+      const look = [width, height, window.devicePixelRatio, colors.paper, colors.ink].join(" ");
+      if (drawn !== look) {
+        place(view, width, height);
+        stamp(view, painter, context, colors);
+        drawn = look;
+      }
+      context.putImageData(painter.image, 0, 0);
+    },
+  };
+}
+
 /** Where each point is on the screen. */
 function place(view, width, height) {
   const {camera, motion} = view;
@@ -80,14 +111,24 @@ function place(view, width, height) {
   }
 }
 
-/** The radius of a mark: smaller where there are many. */
-function radiusFor(n, zoom) {
-  const base = n > 6000 ? 2.2 : n > 2500 ? 2.8 : n > 700 ? 3.5 : 4.5;
-  return Math.min(7, base * Math.sqrt(Math.min(zoom, 4)));
+const SIZES = [
+  [60_000, 1.3],
+  [20_000, 1.7],
+  [6000, 2.2],
+  [2500, 2.8],
+  [700, 3.5],
+];
+
+/** The radius of a mark: smaller where there are many on the screen. */
+function radiusFor(view) {
+  const n = view.motion.now.length / 2;
+  const base = SIZES.find(([least]) => n > least)?.[1] ?? 4.5;
+  const most = n > 20_000 ? 9 : 4; // of a crowd, few are left on the screen when it is zoomed in
+  return Math.min(7, base * Math.sqrt(Math.min(view.camera.zoom, most)));
 }
 
 /**
- * All points; returns their radius.
+ * All points.
  * @param {MapView} view
  * @param {Painter} painter
  * @param {Pen} context
@@ -95,35 +136,32 @@ function radiusFor(n, zoom) {
  */
 function stamp(view, painter, context, colors) {
   const scale = window.devicePixelRatio || 1;
-  const radius = radiusFor(view.motion.now.length / 2, view.camera.zoom);
-  const places = view.screen.map(x => x * scale);
-  const marks = markTable(radius * scale);
-  const rims = markTable(radius * scale, 1.75 * scale, colors.ink);
-  const states = view.states();
+  const radius = radiusFor(view) * scale;
+  const {screen, styles, states, lit, selected} = view;
+  const marks = markTable(radius);
   painter.begin(context.canvas.width, context.canvas.height, colors.paper);
-  painter.points(places, view.styles, states, 1, marks, 0.2);
-  painter.points(places, view.styles, states, 0, marks, 0.9);
-  painter.points(places, view.styles, states, 2, rims);
-  painter.points(places, view.styles, states, 2, marks);
-  context.putImageData(painter.image, 0, 0);
-  return radius;
+  if (lit.size) painter.points(screen, scale, styles, states, 1, marks, true);
+  painter.points(screen, scale, styles, states, 0, marks);
+  if (!selected.size) return;
+  painter.points(screen, scale, styles, states, 2, markTable(radius, 1.75 * scale, colors.ink));
+  painter.points(screen, scale, styles, states, 2, marks);
 }
 
 /** The caption, a ring around the current point, and the area being drawn. */
-function overlay(view, context, colors, radius, drag) {
+function overlay(view, context, colors, drag) {
   const {motion, t, current, screen} = view;
   context.font = colors.font;
   context.fillStyle = colors.soft;
   if (motion.frame) {
     const {epoch, explained} = motion.frame;
     const share = explained === null ? "" : t("explained", {share: Math.round(100 * explained)});
-    context.fillText([t("epoch_n", {epoch}), share].filter(Boolean).join(", "), 8, 16);
+    context.fillText([epoch === null ? "" : t("epoch_n", {epoch}), share].filter(Boolean).join(", "), 8, 16);
   }
   context.strokeStyle = colors.ink;
   context.lineWidth = 2;
   if (current >= 0 && 2 * current < screen.length) {
     context.beginPath();
-    context.arc(screen[2 * current], screen[2 * current + 1], radius + 5, 0, 2 * Math.PI);
+    context.arc(screen[2 * current], screen[2 * current + 1], radiusFor(view) + 5, 0, 2 * Math.PI);
     context.stroke();
   }
   const area = drag?.area ?? (view.box && corners(view.box));
@@ -146,12 +184,11 @@ function drawArea(context, colors, area) {
 /** A point's image and words, beside the point; returns the words. */
 function fillTip(view, tip, i, node) {
   const {sheet, t} = view;
-  const row = i * view.stride;
-  const lines = view.describe(row);
+  const lines = view.describe(i);
   const [x, y] = view.placeOf(i);
   const words = lines.map(text => h("div", {}, text));
   const missing = sheet ? null : h("div", {class: "dcacn-note"}, t("no_image"));
-  tip.replaceChildren(...(sheet ? [view.tile(row, 96, {"aria-hidden": "true"})] : []), h("div", {}, words, missing));
+  tip.replaceChildren(...(sheet ? [view.tile(i, 96, {"aria-hidden": "true"})] : []), h("div", {}, words, missing));
   const right = x > node.clientWidth / 2;
   const low = y > node.clientHeight / 2;
   Object.assign(tip.style, {
@@ -203,7 +240,7 @@ function listenToPointer(view, map, pointer, dragMode) {
     const at = spot(event, node);
     if (pointer.drag) {
       dragTo(view.camera, pointer.drag, at);
-      map.redraw();
+      (pointer.drag.kind === "move" ? map.redraw : map.refresh)();
       return;
     }
     const found = view.nearest(...at);
@@ -214,11 +251,11 @@ function listenToPointer(view, map, pointer, dragMode) {
     const drag = pointer.drag;
     pointer.drag = null;
     drop(view, drag);
-    map.redraw();
+    map.refresh();
   });
   node.addEventListener("pointercancel", () => {
     pointer.drag = null;
-    map.redraw();
+    map.refresh();
   });
   node.addEventListener("pointerleave", () => {
     if (!pointer.drag) map.point(-1);
@@ -240,7 +277,7 @@ function dragTo(camera, drag, [x, y]) {
 /** The end of a drag: select the area, or the point that was clicked. */
 function drop(view, {kind, far, area, add, from}) {
   const one = view.nearest(...from);
-  if (!far) view.select(one < 0 ? [] : [one * view.stride], add);
+  if (!far) view.select(one < 0 ? [] : [one], add);
   else if (kind !== "move" && area) view.select(view.rowsIn(area), add);
 }
 
@@ -264,7 +301,7 @@ function listenToKeys(view, map) {
   const keys = {
     Enter() {
       if (view.box) view.select(view.rowsIn(corners(view.box)));
-      else if (view.current >= 0) view.select([view.current * view.stride]);
+      else if (view.current >= 0) view.select([view.current]);
       view.box = null;
     },
     Escape() {
@@ -284,7 +321,7 @@ function listenToKeys(view, map) {
     else return;
     event.preventDefault();
     event.stopPropagation();
-    map.redraw();
+    map.refresh();
   });
 }
 

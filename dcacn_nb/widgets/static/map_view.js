@@ -4,8 +4,9 @@ import {calm, pen} from "./canvas.js";
 import {h} from "./dom.js";
 import {Film, Motion} from "./map_film.js";
 import {PAIRS, levelOf} from "./map_paint.js";
+import {TileStore} from "./tiles.js";
 
-/** @import {Model, SheetLayout, Texts} from "./protocol" */
+/** @import {Model, Received, SheetLayout, Texts} from "./protocol" */
 /** @import {Frame} from "./map_film.js" */
 /** @typedef {{x0: number, y0: number, x1: number, y1: number}} Box */
 
@@ -52,6 +53,11 @@ export class MapView {
     this.sheet = null;
     this.screen = new Float32Array(0); // x, y of each point in pixels
     this.styles = new Uint8Array(0); // number in the table of marks
+    this.states = new Uint8Array(0); // 2: selected, 1: others are picked out, 0: neither
+    this.store = new TileStore(); // of a set too large for a sheet
+    /** @type {Set<number>} images whose pictures are to be asked for */
+    this.wanted = new Set();
+    this.asking = 0;
   }
 
   get method() {
@@ -63,8 +69,18 @@ export class MapView {
   get frames() {
     return this.film.maps[this.method];
   }
-  get stride() {
-    return this.film.strides[this.method] ?? 1;
+
+  /**
+   * Other images: nothing that was known of the old ones holds.
+   * @param {Received<"map">["start"]} content
+   * @param {DataView[]} buffers
+   */
+  start(content, buffers) {
+    this.film.start(content, buffers);
+    this.sheet = null;
+    this.store.begin(content.asked ?? -1);
+    this.follow = true;
+    this.lit.clear();
   }
 
   set(name, value) {
@@ -77,31 +93,38 @@ export class MapView {
     return this.film.name(k) === null ? number : `${number} (${this.film.name(k)})`;
   }
 
-  /** The cluster or class that colours a row of the sample. */
-  group(row) {
-    if (this.mode === "class") return this.film.labels?.[row] ?? 0;
-    const frame = this.mode === "last" ? this.frames.at(-1) : this.motion.frame;
-    return /** @type {Frame} */ (frame).cluster[row];
+  /** The cluster or class that colours each row of the sample. */
+  get groups() {
+    const frame = /** @type {Frame} */ (this.mode === "last" ? this.frames.at(-1) : this.motion.frame);
+    if (this.mode !== "class") return frame.cluster;
+    return this.film.labels ?? new Uint16Array(frame.cluster.length);
   }
 
-  /** Of each point: 2 if it is selected, 1 if others are picked out, else 0. */
-  states() {
-    const {stride, lit, mode} = this;
-    return Uint8Array.from(this.styles, (_, i) => {
-      if (this.selected.has(i * stride)) return 2;
-      return lit.size && mode !== "confidence" && !lit.has(this.group(i * stride)) ? 1 : 0;
-    });
+  /** How many points each of some groups has: [[group, points], ...]. */
+  tally(groups) {
+    const counts = new Uint32Array(65536);
+    for (let i = 0; i < this.styles.length; i++) counts[groups[i]]++;
+    const found = [];
+    counts.forEach((n, k) => n && found.push([k, n]));
+    return found;
   }
 
-  /** Give each point the number of its mark. */
+  /** Give each point the number of its mark, and its state. */
   dress() {
-    const {motion, stride, mode} = this;
+    const {motion, mode, lit} = this;
     if (!motion.frame) return;
     const {confidence, xy} = motion.frame;
-    const byConfidence = i => PAIRS + levelOf(confidence[i * stride]);
-    const byGroup = i => this.group(i * stride) % PAIRS;
-    const style = mode === "confidence" ? byConfidence : byGroup;
-    this.styles = Uint8Array.from({length: xy.length / 2}, (_, i) => style(i));
+    const groups = this.groups;
+    const styles = new Uint8Array(xy.length / 2);
+    const states = new Uint8Array(styles.length);
+    const byConfidence = mode === "confidence";
+    const picking = lit.size > 0 && !byConfidence;
+    for (let row = 0; row < styles.length; row++) {
+      styles[row] = byConfidence ? PAIRS + levelOf(confidence[row]) : groups[row] % PAIRS;
+      if (picking && !lit.has(groups[row])) states[row] = 1;
+    }
+    for (const row of this.selected) states[row] = 2;
+    Object.assign(this, {styles, states});
   }
 
   /** Let a frame be the one that is shown. */
@@ -111,12 +134,15 @@ export class MapView {
     this.dress();
   }
 
-  /** The point next to a place; ten thousand distances take 0.02 ms, so no index is needed. */
+  /** The point next to a place; a hundred thousand distances take 0.2 ms, so no index is needed. */
   nearest(x, y, reach = REACH) {
+    const screen = this.screen;
     let best = -1;
     let least = reach * reach;
-    for (let i = 0; 2 * i < this.screen.length; i++) {
-      const distance = (this.screen[2 * i] - x) ** 2 + (this.screen[2 * i + 1] - y) ** 2;
+    for (let i = 0; 2 * i < screen.length; i++) {
+      const across = screen[2 * i] - x;
+      const down = screen[2 * i + 1] - y;
+      const distance = across * across + down * down;
       if (distance <= least) {
         least = distance;
         best = i;
@@ -148,16 +174,21 @@ export class MapView {
 
   /** Rows of the sample inside a polygon on the screen. */
   rowsIn(area) {
+    const screen = this.screen;
+    const [left, top] = [0, 1].map(axis => Math.min(...area.map(corner => corner[axis])));
+    const [right, bottom] = [0, 1].map(axis => Math.max(...area.map(corner => corner[axis])));
     const rows = [];
-    for (let i = 0; 2 * i < this.screen.length; i++) {
-      if (isInside(area, this.screen[2 * i], this.screen[2 * i + 1])) rows.push(i * this.stride);
+    for (let i = 0; 2 * i < screen.length; i++) {
+      const [x, y] = [screen[2 * i], screen[2 * i + 1]];
+      if (x < left || x > right || y < top || y > bottom) continue; // most points are not even near
+      if (isInside(area, x, y)) rows.push(i);
     }
     return rows;
   }
 
-  /** Rows of the sample that are in this map. */
-  get rows() {
-    return Array.from(this.styles, (_, i) => i * this.stride);
+  /** Rows of the sample in a cluster. */
+  rowsOf(k) {
+    return Array.from(this.styles.keys()).filter(row => this.motion.frame?.cluster[row] === k);
   }
 
   /** Select rows of the sample: Python hears of it, and all views follow. */
@@ -179,17 +210,42 @@ export class MapView {
     return lines;
   }
 
+  /** Where the picture of a row is; null: not here. One of many pictures is asked for. */
+  pictureOf(row) {
+    if (this.sheet && row < this.sheet.n) {
+      const {bitmap, width, height, columns} = this.sheet;
+      return {bitmap, x: (row % columns) * width, y: Math.floor(row / columns) * height, width, height};
+    }
+    const index = this.film.indices[row];
+    const tile = this.store.tiles.get(index);
+    if (tile?.sheet.picture) return {...tile, bitmap: tile.sheet.picture};
+    if (this.film.asked) this.want(index);
+    return null;
+  }
+
+  /** Ask for a picture, together with others. */
+  want(index) {
+    if (this.store.asked.has(index)) return;
+    this.store.asked.add(index);
+    this.wanted.add(index);
+    this.asking ||= requestAnimationFrame(() => {
+      this.model.send({kind: "look", images: [...this.wanted]});
+      this.wanted.clear();
+      this.asking = 0;
+    });
+  }
+
   /** The image of a row, in a square. */
   tile(row, size, attributes = {}) {
     const canvas = h("canvas", {width: size, height: size, class: "dcacn-tile", ...attributes});
-    if (!this.sheet || row >= this.sheet.n) return canvas;
-    const {bitmap, width, height, columns} = this.sheet;
+    const picture = this.pictureOf(row);
+    if (!picture) return canvas;
+    const {bitmap, x, y, width, height} = picture;
     const context = pen(canvas);
     const scale = size / Math.max(width, height);
-    const [left, top] = [(row % columns) * width, Math.floor(row / columns) * height];
     const [wide, tall] = [width * scale, height * scale];
     context.imageSmoothingEnabled = scale < 1;
-    context.drawImage(bitmap, left, top, width, height, (size - wide) / 2, (size - tall) / 2, wide, tall);
+    context.drawImage(bitmap, x, y, width, height, (size - wide) / 2, (size - tall) / 2, wide, tall);
     return canvas;
   }
 }

@@ -71,7 +71,7 @@ export interface Widgets {
     received: {
       state: ClusterState;
       members: {view: string; group: number; start: number; count: number; size: number; page: number};
-      tiles: ClusterTiles;
+      tiles: Tiles;
       csv: {view: string; file: string};
       found: ClustersFound;
     };
@@ -116,12 +116,13 @@ export interface Widgets {
   map: {
     traits: {method: Method; color_by: "cluster" | "last" | "class" | "confidence"; selection: number[]};
     received: {
-      start: {n: number; strides: Partial<Record<Method, number>>; classes: string[]};
+      start: {n: number; classes: string[]; asked: number | null};
       sheet: SheetLayout;
+      tiles: Tiles;
       map: MapFrame;
       state: MapState;
     };
-    sent: never;
+    sent: {kind: "look"; images: number[]};
   };
 }
 
@@ -201,7 +202,7 @@ export interface ClustersFound {
   rows: {label: string; count: number; groups: number[]}[];
 }
 
-export interface ClusterTiles {
+export interface Tiles {
   token: number;
   images: number[];
   files: string[] | null;
@@ -311,7 +312,7 @@ export interface AssignmentsPage extends LabPage {
 
 export interface MapFrame {
   id: number;
-  epoch: number;
+  epoch: number | null; // null: no snapshot, but a whole set
   method: Method;
   scale: number;
   explained: number | null;
@@ -320,7 +321,7 @@ export interface MapFrame {
 
 export interface MapState {
   waiting: number;
-  making: {method: Method; epoch: number} | null;
+  making: {method: Method; epoch: number | null} | null;
   dropped: number;
   problem: string;
   names: Names;
