@@ -1,23 +1,20 @@
-"""The part `map` of scale.py: frames per second of the map at many points, and what the browser is sent.
-
-Made-up maps go to a real Chromium (headless, drawing by software), in a plain page without JupyterLab. One thing is
-done at every frame of the browser for some seconds: the map is moved, zoomed or pointed at, the slider is dragged, or
-the film plays. Drawings of the map that were really made are counted; 60 per second is what the browser shows at most.
-"""
+"Sections of scale.py about what a browser shows: the map, the cluster browser, the report."
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from playwright.sync_api import sync_playwright
+from scale import Measured, row
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "tests")]
 import widget_frames as frames  # noqa: E402
 from browser import find_browser  # noqa: E402 - what the tests use
 
-frames.FRAMES = 10  # the clouds drift apart within the film
+frames.FRAMES = 10  # the made-up clouds drift apart within the film
 WAYS = ("pan", "zoom", "hover", "scrub", "play")
 FILM = 10  # maps: as many as show a film
 FIRST = """() => new Promise(done => {  // milliseconds until the map has been drawn once more
@@ -29,7 +26,6 @@ FIRST = """() => new Promise(done => {  // milliseconds until the map has been d
     }
     return original.apply(this, args);
   };
-  document.querySelector('canvas[data-map]').dispatchEvent(new Event('redraw'));
 })"""
 COUNT = """async ([way, seconds]) => {
   const map = document.querySelector('canvas[data-map]');
@@ -47,12 +43,13 @@ COUNT = """async ([way, seconds]) => {
   const box = map.getBoundingClientRect();
   const at = (x, y) => ({clientX: box.left + x * box.width, clientY: box.top + y * box.height, bubbles: true});
   const pointer = (kind, x, y, more) => map.dispatchEvent(new PointerEvent(kind, {...at(x, y), pointerId: 1, ...more}));
+  const wheel = (by, x, y) => map.dispatchEvent(new WheelEvent('wheel', {...at(x, y), deltaY: by, ctrlKey: true}));
   const round = n => [0.5 + 0.2 * Math.cos(n / 9), 0.5 + 0.2 * Math.sin(n / 9)];
   const slider = document.querySelector('input[type=range]');
   const press = () => document.querySelector('button').click();  // play, pause
   const step = {
     pan: n => pointer('pointermove', ...round(n)),
-    zoom: n => map.dispatchEvent(new WheelEvent('wheel', {...at(...round(n)), deltaY: 20 * Math.sin(n / 20), ctrlKey: true})),
+    zoom: n => wheel(20 * Math.sin(n / 20), ...round(n)),
     hover: n => pointer('pointermove', ...round(n)),
     scrub: n => {
       slider.value = n % (Number(slider.max) + 1);
@@ -70,27 +67,26 @@ COUNT = """async ([way, seconds]) => {
   if (way === 'pan') pointer('pointerup', ...round(0));
   if (way === 'play') press();
   CanvasRenderingContext2D.prototype.clearRect = original;
-  return [1000 * drawn / passed, longest];
+  return [1000 * (way === 'hover' ? frames : drawn) / passed, longest];
 }"""
 
 
-def open_map(browser, points: int):
+def open_map(
+    browser,
+    n: int,  # points
+    asked: "int | None" = None,  # the token of pictures that are asked for; None: there are none
+):
     "A page with a film of so many points at rest; and the milliseconds from the first map's message to its picture."
     page = frames.open_view(browser)
-    frames.send(page, *start_message(points))
+    about = {"kind": "start", "n": n, "classes": [], "asked": asked}
+    frames.send(page, about, [np.arange(n, dtype="<i4").tobytes()])
     kept = frames.ThinnedList(FILM)
-    page.evaluate(f"() => {{ window.began = performance.now(); window.first = ({FIRST})(); }}")
-    frames.feed(page, 1, points, kept)
+    page.evaluate(f"() => {{ window.first = ({FIRST})(); }}")
+    frames.feed(page, 1, n, kept)
     first = page.evaluate("() => window.first")
-    frames.feed(page, FILM - 1, points, kept)
+    frames.feed(page, FILM - 1, n, kept)
     page.wait_for_timeout(1000)
     return page, first
-
-
-def start_message(points: int):
-    "The sample, as Python announces it."
-    about = {"kind": "start", "n": points, "classes": [], "asked": None}
-    return about, [np.arange(points, dtype="<i4").tobytes()]
 
 
 def flags() -> "list[str]":
@@ -99,17 +95,23 @@ def flags() -> "list[str]":
     return ["--disable-background-networking", "--disable-dev-shm-usage", *root]
 
 
-def measure(points: int, seconds: float = 4, ways=WAYS) -> "dict[str, tuple[float, float]]":
-    "Drawings per second and the longest gap in ms of each way; under 'first' the ms until the first picture."
+def frames_drawn(n: int, work: Path) -> Iterator[dict]:
+    "Drawings per second, and time until the first picture."
+    seconds = 4.0
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=find_browser(playwright), args=flags())
-        page, first = open_map(browser, points)
-        found = {way: tuple(page.evaluate(COUNT, [way, seconds])) for way in ways}
+        page, first = open_map(browser, n)
+        about = f"headless Chromium {browser.version.split('.')[0]}, no graphics card"
+        yield row(_took(first / 1000), 1, f"first picture, {about}")
+        for way in WAYS:
+            rate, longest = page.evaluate(COUNT, [way, seconds])
+            note = f"{way}: frames; the longest gap {longest:.0f} ms"
+            yield row(_took(seconds), round(rate * seconds), note)
         browser.close()
-    return {"first": (first, first), **found}
 
 
-if __name__ == "__main__":
-    for n in map(int, sys.argv[1:] or (10_000, 100_000)):
-        for way, (rate, longest) in measure(n).items():
-            print(n, way, round(rate, 1), round(longest))
+def _took(seconds: float) -> Measured:
+    "A measurement of a time that was taken elsewhere."
+    found = Measured()
+    found.seconds = seconds
+    return found

@@ -183,12 +183,13 @@ function drawArea(context, colors, area) {
 
 /** A point's image and words, beside the point; returns the words. */
 function fillTip(view, tip, i, node) {
-  const {sheet, t} = view;
+  const {t} = view;
+  const pictured = view.sheet !== null || view.film.asked !== null;
   const lines = view.describe(i);
   const [x, y] = view.placeOf(i);
   const words = lines.map(text => h("div", {}, text));
-  const missing = sheet ? null : h("div", {class: "dcacn-note"}, t("no_image"));
-  tip.replaceChildren(...(sheet ? [view.tile(i, 96, {"aria-hidden": "true"})] : []), h("div", {}, words, missing));
+  const missing = pictured ? null : h("div", {class: "dcacn-note"}, t("no_image"));
+  tip.replaceChildren(...(pictured ? [view.tile(i, 96, {"aria-hidden": "true"})] : []), h("div", {}, words, missing));
   const right = x > node.clientWidth / 2;
   const low = y > node.clientHeight / 2;
   Object.assign(tip.style, {

@@ -219,7 +219,7 @@ export class MapView {
     const index = this.film.indices[row];
     const tile = this.store.tiles.get(index);
     if (tile?.sheet.picture) return {...tile, bitmap: tile.sheet.picture};
-    if (this.film.asked) this.want(index);
+    if (this.film.asked !== null) this.want(index);
     return null;
   }
 
