@@ -112,7 +112,7 @@ def tsne(
     *,
     perplexity: float = 30,  # about how many neighbours an image is to keep, >= 1; at most (N-1)/3 are taken
     n_iter: "int | None" = None,  # steps; None: 100 from `start`; from scratch 500, after 250 with early exaggeration
-    fitted: "int | None" = None,  # rows fitted at most, >= 3, evenly spaced; the others are placed among them. None: all
+    fitted: "int | None" = None,  # rows fitted at most, >= 3, evenly spaced; the others are placed among them
     seed: int = 0,  # of the noise at the start
     n_jobs: int = 1,  # threads; -1: all
 ) -> np.ndarray:  # (N,2) float32, centred, in t-SNE's unit; the same arguments give the same points

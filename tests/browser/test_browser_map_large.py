@@ -24,7 +24,9 @@ def scale_map(monkeypatch):
 def test_a_hundred_thousand_points_stay_fluent(chromium, scale_map):
     "Moved, zoomed, pointed at, scrubbed and played: 20 drawings per second are the aim, and 12 the least here."
     page, _ = scale_map.open_map(chromium, POINTS)
-    rates = {way: max(page.evaluate(scale_map.COUNT, [way, 1.5])[0] for _ in range(2)) for way in scale_map.WAYS}
+    rate = lambda way: page.evaluate(scale_map.COUNT, [way, 1])[0]
+    rates = {way: rate(way) for way in scale_map.WAYS}
+    rates |= {way: rate(way) for way in rates if rates[way] < 12}  # something else may have been busy
     page.close()
     assert min(rates.values()) >= 12, rates
 
