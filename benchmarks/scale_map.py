@@ -1,13 +1,17 @@
 "Sections of scale.py about what a browser shows: the map, the cluster browser, the report."
 
+import json
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import torch
 from playwright.sync_api import sync_playwright
-from scale import Measured, row
+from scale import Measured, measured, row
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "tests")]
@@ -108,6 +112,83 @@ def frames_drawn(n: int, work: Path) -> Iterator[dict]:
             note = f"{way}: frames; the longest gap {longest:.0f} ms"
             yield row(_took(seconds), round(rate * seconds), note)
         browser.close()
+
+
+def grouped(n: int, dim: int) -> "tuple[np.ndarray, np.ndarray]":
+    "Features in fifty loose groups, and the group of each; one in fifty is nearly the copy of another."
+    draws = np.random.default_rng(0)
+    groups = draws.integers(50, size=n)
+    rows = 0.7 * draws.normal(size=(50, dim)).astype(np.float32)[groups]
+    for start in range(0, n, 10_000):
+        rows[start : start + 10_000] += draws.standard_normal((len(rows[start : start + 10_000]), dim), np.float32)
+    rows[1::50] = rows[: -(-(n - 1) // 50) * 50 : 50] + 0.01
+    return rows, groups
+
+
+def whole_set(n: int, work: Path) -> Iterator[dict]:
+    "A map of all images, and the cluster browser's messages."
+    from dcacn_nb.clusters.assigned import assigned_set
+    from dcacn_nb.clusters.groups import Grouping
+    from dcacn_nb.data.feature_set import FeatureSet
+    from dcacn_nb.widgets.clusters_arranged import Arrangement
+    from dcacn_nb.widgets.map import MapViewer
+
+    rows, groups = grouped(n, 512)
+    p = np.full((n, 10), 0.02, np.float32)
+    p[np.arange(n), groups % 10] = 0.82
+    features = FeatureSet(rows)
+    with measured() as found:
+        view = MapViewer(features=features, probabilities=p)
+        assert view.wait(600)
+    yield row(found, n, f"PCA and t-SNE; {_bytes(view.backlog()):,} bytes to the browser")
+    view.close()
+    with measured() as found:
+        arranged = Arrangement(assigned_set(features, p), Grouping(10))
+        message = arranged.state()
+    yield row(found, n, f"cluster browser, as after every edit; {_bytes([message]):,} bytes")
+
+
+def _bytes(messages) -> int:
+    "What is sent."
+    return sum(len(json.dumps(content)) + sum(map(len, buffers)) for content, buffers in messages)
+
+
+def near_images(n: int, work: Path) -> Iterator[dict]:
+    "What looks at pairs of images."
+    from dcacn_nb.clusters.duplicates import find_duplicates
+    from dcacn_nb.clusters.outliers import find_outliers
+    from dcacn_nb.core.steps import run_through
+    from dcacn_nb.heads._parts.frozen import neighbour_steps
+
+    for dim in (64, 1280):
+        rows, _ = grouped(n, dim)
+        works = {
+            "copies": partial(find_duplicates, rows),
+            "outliers": partial(find_outliers, rows),
+            "20 neighbours of every image": lambda rows=rows: run_through(neighbour_steps(torch.from_numpy(rows), 20)),
+        }
+        for name, do in works.items():
+            with measured() as found:
+                do()
+            yield row(found, n, f"{name}; {dim} numbers")
+
+
+def report(n: int, work: Path) -> Iterator[dict]:
+    "The page of a run on features with pictures."
+    from dcacn_nb.data.feature_set import FeatureSet
+    from dcacn_nb.fitting import fit
+    from dcacn_nb.report.page import write_report
+
+    rows, groups = grouped(n, 64)
+    pictures = np.random.default_rng(0).integers(0, 256, (n, 3, 32, 32), np.uint8)
+    features = FeatureSet(rows, torch.from_numpy(pictures), labels=groups)
+    with tempfile.TemporaryDirectory(dir=work) as folder:
+        with measured() as found:
+            fit(features, n_clusters=10, method="kmeans", labels=groups, run_dir=folder)
+        yield row(found, n, "the whole run: K-Means, copies, outliers, report")
+        with measured() as found:
+            page = write_report(folder)
+        yield row(found, n, f"report.html of {page.stat().st_size:,} bytes")
 
 
 def _took(seconds: float) -> Measured:
