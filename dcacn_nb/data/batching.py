@@ -1,6 +1,7 @@
 """The way out of an image set: batches by index, from wherever the images are."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -8,6 +9,9 @@ from torch import Tensor
 
 from dcacn_nb.core.checks import check_int
 from dcacn_nb.data.image_set import ImageSet
+
+LARGE = 2**28  # bytes from which on images may lie on the disk, and are read ahead
+READERS = 4  # threads that wait for the disk
 
 
 def fetch(
@@ -18,11 +22,53 @@ def fetch(
     "One batch by index: gathered on the images' device, then moved if that is another one."
     tensor = images.images if isinstance(images, ImageSet) else images
     batch = tensor.index_select(0, torch.as_tensor(indices, dtype=torch.int64, device=tensor.device))
-    device = tensor.device if device is None else torch.device(device)
+    return _moved(batch, tensor.device if device is None else torch.device(device))
+
+
+def _moved(batch: Tensor, device: torch.device) -> Tensor:
+    "A batch on the device."
     if device.type == "cuda" and not batch.is_cuda:
         # from pinned memory the copy runs beside the computation
         return batch.pin_memory().to(device, non_blocking=True)
     return batch.to(device)
+
+
+def fetch_ahead(
+    wanted: "Iterable[tuple]",  # (images, positions, ...): as of `fetch`, and whatever belongs to the batch
+    device: "torch.device | str",  # where batches go
+) -> "Generator[tuple, None, None]":  # (batch, positions, ...) in the same order, the same bits as by `fetch`
+    "Batch after batch. Of images that may be on the disk, the next one is read while this one is used."
+    with ThreadPoolExecutor(READERS, "dcacn-fetch") as pool:
+        before: Callable | None = None
+        for request in wanted:
+            coming = _begin(pool, request, torch.device(device))
+            if before is not None:
+                yield before()
+            before = coming
+        if before is not None:
+            yield before()
+
+
+def _begin(pool: ThreadPoolExecutor, request: tuple, device: torch.device) -> Callable:
+    "Start to read a batch, if that may take long; a function that returns it."
+    images, positions, *rest = request
+    if images.device.type != "cpu" or images.numel() * images.element_size() < LARGE:
+        return lambda: (fetch(images, positions, device), positions, *rest)
+    rows, chosen = images.detach().numpy(), np.asarray(positions)
+    if len(chosen) and not 0 <= chosen.min() <= chosen.max() < len(rows):
+        raise IndexError(f"positions must be in 0..{len(rows) - 1}, got {chosen.min()}..{chosen.max()}")
+    found = np.empty((len(chosen), *rows.shape[1:]), rows.dtype)
+    size = max(1, -(-len(chosen) // READERS))
+    parts = [slice(start, start + size) for start in range(0, len(chosen), size)]
+    # NumPy, not PyTorch: in a new thread, this would start threads of its own
+    read = [pool.submit(np.take, rows, chosen[part], 0, found[part], "clip") for part in parts]
+
+    def arrived() -> tuple:
+        for one in read:
+            one.result()
+        return _moved(torch.from_numpy(found), device), positions, *rest
+
+    return arrived
 
 
 def batches(

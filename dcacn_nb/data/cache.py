@@ -2,20 +2,19 @@
 
 import hashlib
 import json
-import math
 import os
+import re
 import shutil
 import time
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
 import numpy as np
 
-from dcacn_nb.core.files import atomic_write, read_json, sweep
+from dcacn_nb.core.files import read_json, sweep
 from dcacn_nb.core.locks import Busy, lock
 from dcacn_nb.core.text import logger
 from dcacn_nb.data.listing import Listing
@@ -25,7 +24,9 @@ log = logger(__name__)
 RULES = 2  # version of the rules from files to pixels: a new one makes all old entries useless
 HEADER = 256  # bytes before the rows of a .npy file, room for any shape
 BLOCK = 2**24  # bytes of which a checksum is taken at once
-_FRESH = 5  # seconds
+_FRESH = 5  # seconds in which a process that begins may not have locked its work folder yet
+_WEEK = 7 * 86400  # seconds
+_RESUMED = re.compile(r"\.part-[0-9a-f]{64}")  # names of work folders that the next call for the same images resumes
 
 
 def default_cache() -> Path:  # the folder; not made yet
@@ -42,12 +43,8 @@ def cache_key(
 ) -> str:  # 64 hexadecimal digits
     "SHA-256 of what decides the pixels: folder, names, sizes, times of change, and the size and channels asked for."
     digest = hashlib.sha256(json.dumps([RULES, str(listing.root.resolve()), image_size, channels]).encode())
-    for name in listing.files:
-        try:
-            stat = os.stat(listing.root / name)
-            digest.update(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\0".encode("utf-8", "surrogateescape"))
-        except OSError:  # a link to nowhere: it will fail, and be reported, when it is decoded
-            digest.update(f"{name}\0missing\0".encode("utf-8", "surrogateescape"))
+    for number, name in enumerate(listing.files):
+        digest.update(f"{name}\0{listing.stamp(number)}\0".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 
 
@@ -121,90 +118,6 @@ def _as_written(array: np.ndarray, facts: object) -> bool:
     return array.dtype == np.uint8 and array.flags.c_contiguous and checksum(array) == facts["crc"]
 
 
-class MemoryRows:
-    "Rows of pixels kept in memory."
-
-    def __init__(self, shape: "tuple[int, ...]"):
-        self.array, self.count = np.empty(shape, np.uint8), 0
-
-    def append(self, row: np.ndarray) -> None:
-        "Add a row."
-        self.array[self.count] = row
-        self.count += 1
-
-    def finish(self, facts: dict) -> np.ndarray:
-        "The rows."
-        return self.array[: self.count]
-
-
-class FileRows:
-    "Rows of pixels written to a file, never through a memory map: a disk that fills up is an error, not a signal."
-
-    def __init__(self, target: Path, work: Path, shape: "tuple[int, ...]"):
-        self.target, self.shape, self.count, self._crc = target, shape, 0, 0
-        self._file = open(work / "part.npy", "wb")  # noqa: SIM115  closed by `new_rows`
-        self._file.write(bytes(HEADER))
-
-    def append(self, row: np.ndarray) -> None:
-        "Add a row."
-        data = np.ascontiguousarray(row, np.uint8).data.cast("B")
-        self._file.write(data)
-        self._crc = zlib.crc32(data, self._crc)
-        self.count += 1
-
-    def finish(self, facts: dict) -> np.ndarray:
-        "The rows, mapped from the file, which now has its name."
-        shape = (self.count, *self.shape[1:])
-        self._file.seek(0)
-        self._file.write(npy_header(np.uint8, shape))
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
-        os.replace(self._file.name, self.target)
-        noted = facts | {"shape": list(shape), "crc": self._crc}
-        atomic_write(self.target.with_suffix(".json"), json.dumps(noted).encode())
-        return np.load(self.target, mmap_mode="c", allow_pickle=False)
-
-    def close(self) -> None:
-        "Close the file; what was not finished is lost."
-        with suppress(OSError):  # a full disk has been reported
-            self._file.close()
-
-
-@contextmanager
-def new_rows(
-    target: "Path | None",  # the entry's .npy file; None: in memory, no entry
-    shape: "tuple[int, ...]",  # of the array: so many rows at most
-) -> "Iterator[MemoryRows | FileRows]":
-    "Rows to fill: in memory, or in a file that gets the name `target` only when it is finished."
-    if target is None:
-        yield MemoryRows(shape)
-        return
-    check_room(target.parent, math.prod(shape))
-    work = Path(mkdtemp(dir=target.parent, prefix=".part-"))
-    try:
-        with lock(work / ".lock"), _named_errors(target.parent):  # the lock says to `_sweep` that this process lives
-            rows = FileRows(target, work, shape)
-            try:
-                yield rows
-            finally:
-                rows.close()
-    finally:  # also on Ctrl-C; only a killed process leaves its work folder, and that is swept later
-        shutil.rmtree(work, ignore_errors=True)
-
-
-@contextmanager
-def _named_errors(folder: Path) -> Iterator[None]:
-    "Name the cache folder where writing fails."
-    try:
-        yield
-    except OSError as error:
-        raise OSError(
-            f"cannot write decoded images into cache folder {folder} ({error}); make room there and repeat the call, "
-            "or give another folder as cache= or in the environment variable DCACN_CACHE"
-        ) from error
-
-
 def _sweep(folder: Path) -> None:
     "Remove the work folders and temporary files of killed processes."
     sweep(folder)
@@ -215,8 +128,8 @@ def _sweep(folder: Path) -> None:
 
 
 def _is_abandoned(work: Path, age: float) -> bool:
-    "Whether the process that made a work folder has ended; a folder `age` seconds old may not be locked yet."
-    if age < _FRESH:
+    "Whether nothing comes of a work folder: its process has ended, and for a week nobody resumed the work."
+    if age < (_WEEK if _RESUMED.fullmatch(work.name) else _FRESH):
         return False
     try:
         with lock(work / ".lock"):

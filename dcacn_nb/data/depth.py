@@ -1,13 +1,12 @@
 """What the pixels of a folder use of their range: the bits of 16-bit images, and the grey levels that are left."""
 
 import threading
-from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
 from dcacn_nb.core.text import logger
-from dcacn_nb.data.image_file import UnreadableImage, open_image, reading
+from dcacn_nb.data.image_file import Inside, UnreadableImage, open_image, reading
+from dcacn_nb.data.listing import Listing
 from dcacn_nb.data.pixels import DEPTHS, brightest, is_deep, is_grey, white_for
 
 log = logger(__name__)
@@ -19,27 +18,23 @@ FEW = 16  # grey levels below which a folder is remarked
 class BitsInUse:
     "The largest value of a folder's 16-bit images, by a sample that is read when the first such image is met."
 
-    def __init__(
-        self,
-        root: Path,
-        files: Sequence[str],  # relative to it
-    ):
-        self.root, self.files = root, files
+    def __init__(self, listing: Listing):
+        self.listing = listing
         self._lock, self._found = threading.Lock(), -1
 
     def __call__(self) -> int:
         "The largest value of the sample."
         with self._lock:
             if self._found < 0:
-                chosen = np.unique(np.linspace(0, len(self.files) - 1, SAMPLE).astype(int))
-                self._found = max(self._brightest(self.root / self.files[i]) for i in chosen)
+                chosen = np.unique(np.linspace(0, len(self.listing.files) - 1, SAMPLE).astype(int))
+                self._found = max(self._brightest(self.listing.place(i)) for i in chosen)
                 white = white_for(self._found)
                 if white < DEPTHS[-1]:
                     text = "%s: of 16 bits only %d are in use (values up to %d): %d is taken as white"
-                    log.warning(text, self.root, white.bit_length(), self._found, white)
+                    log.warning(text, self.listing.root, white.bit_length(), self._found, white)
             return self._found
 
-    def _brightest(self, path: Path) -> int:
+    def _brightest(self, path: "str | Inside") -> int:
         "The largest value of one image; 0 for one of another kind."
         try:
             with reading(path), open_image(path) as image:
@@ -49,19 +44,19 @@ class BitsInUse:
 
 
 def deep_colours(
-    root: Path,
-    files: Sequence[str],  # relative to it
+    listing: Listing,
 ) -> "str | None":  # a remark, or None where there is nothing to remark
     "A remark on colour images of 16 bits, found by a sample of headers: Pillow reads the upper 8 of them alone."
+    files = listing.files
     chosen = {round(i * (len(files) - 1) / (SAMPLE - 1)) for i in range(SAMPLE)} if files else ()
-    found = [files[i] for i in sorted(chosen) if _is_deep_colour(root / files[i])]
+    found = [files[i] for i in sorted(chosen) if _is_deep_colour(listing.place(i))]
     if not found:
         return None
     text = f"colour images of 16 bits, such as {found[0]}, are read by their upper 8 bits"
     return f"{text}; if fewer than 16 are in use they come out dark: save them with 8 bits"
 
 
-def _is_deep_colour(path: Path) -> bool:
+def _is_deep_colour(path: "str | Inside") -> bool:
     "Whether a file holds colours of more than 8 bits each."
     try:
         with reading(path), open_image(path) as image:

@@ -1,8 +1,9 @@
 """From a folder of images of any size and kind to one block of bytes, decoded once and cached."""
 
 import os
+import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -13,17 +14,20 @@ from tqdm.auto import tqdm
 
 from dcacn_nb.core.checks import check_in, check_int
 from dcacn_nb.core.text import logger
-from dcacn_nb.data.cache import cache_folder, cache_key, new_rows, read_entry
+from dcacn_nb.data.cache import cache_folder, cache_key, read_entry
 from dcacn_nb.data.depth import BitsInUse
-from dcacn_nb.data.image_file import UnreadableImage, count_pages, in_words, suffix_of
+from dcacn_nb.data.image_file import AnImage, UnreadableImage, count_pages, in_words, suffix_of
 from dcacn_nb.data.listing import Listing, few_words
 from dcacn_nb.data.pixels import from_chw, measure_image, read_image, to_chw
+from dcacn_nb.data.rows import new_rows, note_measured, read_measured, work_folder
 
 log = logger(__name__)
 
 LARGEST = 224  # px of the shorter side, where no size is asked for
 PAGED = {".tif", ".tiff", ".gif", ".webp", ".apng"}  # kinds of files that may hold several pictures
 AHEAD = 64  # decoded images that may wait to be written
+NOTED = 30.0  # seconds between two notes of what has been measured
+MANY = 1000  # files from which on measuring them is worth a note
 
 
 def in_order(
@@ -46,10 +50,20 @@ def in_order(
         pool.shutdown(cancel_futures=True)
 
 
-def _with_bar(function: Callable, items: list, title: str, progress: bool, ahead: int = 4096) -> Iterator:
-    "Results in order, under a progress bar."
+def _with_bar(
+    function: Callable, items: Sequence, title: str, progress: bool, ahead: int = 4096, before: int = 0
+) -> Iterator:
+    "Results in order, under a progress bar; so many items were dealt with before."
     with (
-        tqdm(total=len(items), desc=title, unit="image", disable=not progress, leave=False, delay=0.5) as bar,
+        tqdm(
+            total=before + len(items),
+            initial=before,
+            desc=title,
+            unit="image",
+            disable=not progress,
+            leave=False,
+            delay=0.5,
+        ) as bar,
         closing(in_order(function, items, ahead)) as results,
     ):
         for result in results:
@@ -72,19 +86,21 @@ def or_error(function: Callable) -> Callable:
 
 
 def plan_size(
-    sizes: "list[tuple[int, int]]",  # (height, width) of every image, px
+    sizes: "np.ndarray | list",  # (n,2) height and width of every image, px
     image_size: "int | None" = None,  # side asked for, px
 ) -> "tuple[tuple[int, int], int | None, str]":  # (height, width), side to fit or None, the rule in words
     "The common size of a set of images, and the rule that led to it."
     if image_size is not None:
         rule = f"shorter side to {image_size} px, then the central square (as asked)"
         return (image_size, image_size), image_size, rule
-    equal = len(set(sizes)) == 1
-    if equal and min(sizes[0]) <= LARGEST and max(sizes[0]) <= 2 * LARGEST:
-        return sizes[0], None, "all images have the same size: kept"
-    median = float(np.median([min(size) for size in sizes]))
+    sizes = np.asarray(sizes)
+    height, width = map(int, sizes[0])
+    equal = bool((sizes == sizes[0]).all())
+    if equal and min(height, width) <= LARGEST and max(height, width) <= 2 * LARGEST:
+        return (height, width), None, "all images have the same size: kept"
+    median = float(np.median(sizes.min(1)))
     side = max(8, 8 * round(min(LARGEST, median) / 8))
-    found = f"all images have {sizes[0][1]} x {sizes[0][0]} px" if equal else "sizes differ"
+    found = f"all images have {width} x {height} px" if equal else "sizes differ"
     rule = (
         f"{found}: shorter side to {side} px, the median ({median:g}) at most {LARGEST} in steps of 8, "
         "then the central square"
@@ -114,9 +130,13 @@ def unread_pages(
     progress: bool,  # show a bar
 ) -> "str | None":  # None: every file holds one picture
     "A sentence on the pages and frames of files of which only the first is read."
-    names = [name for name in listing.files if suffix_of(name) in PAGED]
-    pages = _with_bar(lambda name: count_pages(listing.root / name), names, "counting pages", progress)
-    more = {name: count - 1 for name, count in zip(names, pages) if count > 1}
+    paged = [number for number, name in enumerate(listing.files) if suffix_of(name) in PAGED]
+    pages = _with_bar(lambda number: count_pages(listing.place(number)), paged, "counting pages", progress)
+    return _more_pages({listing.files[number]: count - 1 for number, count in zip(paged, pages) if count > 1})
+
+
+def _more_pages(more: "dict[str, int]") -> "str | None":
+    "The sentence, from files and the pages of each beyond the first."
     total = sum(more.values())
     return f"{total:,} page{'s' * (total > 1)} or frames not read ({few_words(more)})" if more else None
 
@@ -148,10 +168,13 @@ def decode_folder(
     target = None if cache is False else cache_folder(cache) / f"{cache_key(listing, image_size, channels)}.npy"
     found = None if target is None else read_entry(target)
     if found is None:
-        return _decode_all(listing, image_size, channels, on_error, target, progress)
+        with work_folder(target) as work:
+            return _decode_all(listing, image_size, channels, on_error, target, work, progress)
     array, facts = found
     refuse_or_log(listing.root, facts["skipped"], on_error)
     check_any_left(listing, len(array), facts["skipped"])
+    if "pages" not in facts:  # an entry from before these were noted
+        facts["pages"] = unread_pages(listing, progress)
     return array, {**facts, "cached": True}
 
 
@@ -161,34 +184,37 @@ def _decode_all(
     channels: "int | None",
     on_error: str,
     target: "Path | None",
+    work: "Path | None",
     progress: bool,
 ) -> "tuple[np.ndarray, dict]":
     "Measure, plan, decode in parallel, and store."
-    headers, bad = measure_all(listing, on_error, progress)
-    names = [name for name in listing.files if name in headers]
-    channels = channels or (1 if all(grey for _, _, grey in headers.values()) else 3)
-    (height, width), side, rule = plan_size([headers[name][:2] for name in names], image_size)
-    late: dict[str, str] = {}
-    with new_rows(target, (len(names), channels, height, width)) as rows:
-        read = _reader(listing, (height, width), side, channels)
-        for name, result in zip(names, _with_bar(or_error(read), names, "decoding", progress, AHEAD)):
-            if isinstance(result, str):
-                late[name] = result
-            else:
-                rows.append(result)
-        refuse_or_log(listing.root, late, on_error)
-        check_any_left(listing, rows.count, late)
-        facts = {"skipped": {**bad, **late}, "resize": rule, "source": str(listing.root)}
+    measured, bad = _measure(listing, on_error, work, progress)
+    chosen = np.flatnonzero(measured[:, 0] >= 0)
+    sizes, grey, pages = measured[chosen, :2], measured[chosen, 2], measured[chosen, 3]
+    channels = channels or (1 if grey.all() else 3)
+    (height, width), side, rule = plan_size(sizes, image_size)
+    more = {listing.files[chosen[i]]: int(pages[i]) - 1 for i in np.flatnonzero(pages > 1)}
+    shape, source = (len(chosen), channels, height, width), str(listing.root)
+    with new_rows(target, work, shape, chosen, source) as rows:
+        read = or_error(_reader(listing, (height, width), side, channels))
+        left = chosen[rows.files :].tolist()
+        for number, result in zip(left, _with_bar(read, left, "decoding", progress, AHEAD, rows.files)):
+            rows.add(listing.files[number], result)
+            if isinstance(result, str) and on_error == "raise":
+                break
+        refuse_or_log(listing.root, rows.skipped, on_error)
+        check_any_left(listing, rows.count, rows.skipped)
+        facts = {"skipped": {**bad, **rows.skipped}, "resize": rule, "source": source, "pages": _more_pages(more)}
         array = rows.finish(facts)
     return array, {**facts, "cached": False}
 
 
 def _reader(listing: Listing, shape: "tuple[int, int]", side: "int | None", channels: int) -> Callable:
-    "A function from a file's name to its pixels (C,H,W). A header that lied about the size does no harm."
-    used = BitsInUse(listing.root, listing.files)
+    "A function from a file's number to its pixels (C,H,W). A header that lied about the size does no harm."
+    used = BitsInUse(listing)
 
-    def read(name: str) -> np.ndarray:
-        pixels = read_image(listing.root / name, side, channels, used)
+    def read(number: int) -> np.ndarray:
+        pixels = read_image(listing.place(number), side, channels, used)
         if pixels.shape[1:] != shape:
             pixels = to_chw(from_chw(pixels).resize(shape[::-1]))
         return pixels
@@ -196,19 +222,55 @@ def _reader(listing: Listing, shape: "tuple[int, int]", side: "int | None", chan
     return read
 
 
-def measure_all(
-    listing: Listing,
-    on_error: str,  # "raise" or "skip" unreadable files
-    progress: bool,  # show a bar
-    function: "Callable | None" = None,  # of a path; None: `measure_image`
-) -> "tuple[dict[str, Any], dict[str, str]]":
-    "File -> (height, width, grey) of those whose header can be read, and file -> reason of the others."
-    measure = or_error(lambda name: (function or measure_image)(listing.root / name))
-    headers = dict(zip(listing.files, _with_bar(measure, listing.files, "measuring", progress)))
-    bad = {name: header for name, header in headers.items() if isinstance(header, str)}
+def _measure(
+    listing: Listing, on_error: str, work: "Path | None", progress: bool
+) -> "tuple[np.ndarray, dict[str, str]]":  # (N,4) as of `read_measured`; file -> reason of those it lacks
+    "Sizes and kinds of all files from their headers, noted in the work folder now and then."
+    found = read_measured(work, len(listing.files))
+    known = found[:, 0] >= 0
+    bad: dict[str, str] = {}
+    noted = time.monotonic()
+    for number, result in check_all(listing, np.flatnonzero(~known).tolist(), progress, _facts):
+        if isinstance(result, str):
+            bad[listing.files[number]] = result
+        else:
+            found[number] = result
+        if work is not None and time.monotonic() - noted > NOTED:
+            note_measured(work, found)
+            noted = time.monotonic()
     refuse_or_log(listing.root, bad, on_error)
-    check_any_left(listing, len(headers) - len(bad), bad)
-    return {name: header for name, header in headers.items() if name not in bad}, bad
+    check_any_left(listing, len(listing.files) - len(bad), bad)
+    if work is not None and not known.all() and len(listing.files) > MANY:
+        note_measured(work, found)
+    return found, bad
+
+
+def _facts(path: AnImage) -> "tuple[int, int, int, int]":
+    "Height, width, whether it is grey, and pages."
+    height, width, grey = measure_image(path)
+    return height, width, grey, count_pages(path) if suffix_of(str(path)) in PAGED else 1
+
+
+def check_all(
+    listing: Listing,
+    numbers: "list[int]",  # of the images looked at
+    progress: bool,  # show a bar
+    function: Callable,  # of whatever opens one
+) -> "Iterator[tuple[int, Any]]":
+    "Number and result of each image; the reason where one cannot be read."
+    look = or_error(lambda number: function(listing.place(number)))
+    before = len(listing.files) - len(numbers)
+    yield from zip(numbers, _with_bar(look, numbers, "measuring", progress, before=before))
+
+
+def readable(
+    listing: Listing,
+    skipped: "dict[str, str]",  # file -> reason
+) -> Sequence[int]:
+    "The images of which there are pixels."
+    if not skipped:
+        return range(len(listing.files))
+    return [number for number, name in enumerate(listing.files) if name not in skipped]
 
 
 def check_any_left(listing: Listing, readable: int, bad: "dict[str, str]") -> None:

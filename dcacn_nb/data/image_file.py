@@ -1,5 +1,6 @@
 """Image files of any origin: known by name or content, opened within bounds, and named in whatever goes wrong."""
 
+import io
 import os
 import re
 import stat
@@ -7,6 +8,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,10 +28,24 @@ _ORIENTATION, _WIDTH, _HEIGHT = 0x0112, 256, 257  # tags of EXIF and TIFF
 _SUFFIX = re.compile(r"\.[a-z][a-z0-9_~-]{0,6}")  # what counts as a suffix: not "4567" of "IMG.4567"
 
 
+@dataclass(frozen=True)
+class Inside:
+    "An image inside another file. It is read where it is, and never written to the disk."
+
+    name: str  # that file and the name in it, for messages
+    read: Callable[[], bytes]  # its bytes; may raise whatever goes wrong
+
+    def __str__(self) -> str:
+        return self.name
+
+
+AnImage = str | Path | Inside  # what can be opened
+
+
 class UnreadableImage(ValueError):
     "An image file that cannot be read: which one, and why."
 
-    def __init__(self, path: "str | Path", reason: str):
+    def __init__(self, path: AnImage, reason: str):
         super().__init__(f"cannot read image {path} ({reason})")
         self.reason = reason
 
@@ -41,7 +57,7 @@ def in_words(error: BaseException) -> str:
 
 @contextmanager
 def reading(
-    path: "str | Path",  # an image file
+    path: AnImage,
 ) -> Iterator[None]:
     "Whatever a decoder raises or warns of in this block names the file."
     with _NAMED.reading(path):
@@ -61,7 +77,7 @@ class _NamedWarnings:
         self._before: Callable = warnings.showwarning
 
     @contextmanager
-    def reading(self, path: "str | Path") -> Iterator[None]:
+    def reading(self, path: AnImage) -> Iterator[None]:
         "The thread reads this file."
         outer, self._thread.path = getattr(self._thread, "path", None), path
         with self._lock:
@@ -139,7 +155,7 @@ def image_suffixes() -> "frozenset[str]":
 
 def suffix_of(name: str) -> str:
     "The suffix of a file name in lower case; empty if what follows the last dot is no suffix."
-    suffix = Path(name).suffix.lower()
+    suffix = os.path.splitext(name)[1].lower()
     return suffix if _SUFFIX.fullmatch(suffix) else ""
 
 
@@ -171,26 +187,30 @@ def _register_heif() -> bool:
 
 
 def open_image(
-    path: "str | Path",  # an image file
+    path: AnImage,
 ) -> Image.Image:  # its header is read, no pixel decoded
-    "Open a regular file with Pillow, whatever its suffix; HEIC too where pillow-heif is installed."
-    if not stat.S_ISREG(os.stat(path).st_mode):  # to open a pipe or a device would block
-        raise OSError("not a regular file")
+    "Open a regular file, or an image inside one, whatever its suffix; HEIC where pillow-heif is installed."
+    if isinstance(path, Inside):
+        file: Any = io.BytesIO(path.read())
+    else:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # to open a pipe or a device would block
+            raise OSError("not a regular file")
+        file = path
     if suffix_of(str(path)) in HEIF_SUFFIXES:
         _register_heif()
     try:
-        return _open(path)
+        return _open(file)
     except UnidentifiedImageError:
-        if _heif_inside(path) and _register_heif():
-            return _open(path)
+        if _heif_inside(file) and _register_heif():
+            return _open(file)
         raise
 
 
-def _open(path: "str | Path") -> Image.Image:
+def _open(file: "str | Path | io.BytesIO") -> Image.Image:
     "Open with the formats that are read here, and within the bound on the size."
     _pillow_suffixes()  # makes Pillow know all its formats
     try:
-        image = Image.open(path, formats=[kind for kind in Image.ID if kind not in NOT_READ])
+        image = Image.open(file, formats=[kind for kind in Image.ID if kind not in NOT_READ])
     except Image.DecompressionBombError as error:  # the bound is Pillow's: twice PIL.Image.MAX_IMAGE_PIXELS
         size = str(error).partition("(")[2].partition(")")[0] or "its size"
         raise OSError(f"too large: it declares {size}; make it smaller, or leave it out") from error
@@ -200,10 +220,13 @@ def _open(path: "str | Path") -> Image.Image:
     return image
 
 
-def _heif_inside(path: "str | Path") -> bool:
+def _heif_inside(file: "str | Path | io.BytesIO") -> bool:
     "Whether a file of another suffix holds HEIC."
-    with open(path, "rb") as file:
-        start = file.read(12)
+    if isinstance(file, io.BytesIO):
+        start = file.getvalue()[:12]
+    else:
+        with open(file, "rb") as opened:
+            start = opened.read(12)
     return start[4:8] == b"ftyp" and start[8:12] in (b"heic", b"heix", b"hevc", b"hevx", b"mif1", b"msf1")
 
 
@@ -231,7 +254,7 @@ def upright_size(
 
 
 def count_pages(
-    path: "str | Path",  # an image file
+    path: AnImage,
 ) -> int:  # pages or frames; 1 where it cannot be told
     "How many pictures a file holds, from its directory of pages."
     try:

@@ -17,7 +17,8 @@ _DECODED = re.compile(r"[0-9a-f]{64}\.npy")
 _FEATURES = re.compile(r"features-[0-9a-f]{40}")
 _WORK = re.compile(r"\.(part|probe)-\w+")
 _NETWORK = re.compile(r"[^.].*\.(onnx|safetensors)")
-_OURS = re.compile(r"\w+\.npy|state\.json|\.lock(\.\d+)?|\.state\.json\.\w+\.tmp")  # files of an entry that is a folder
+_TEMPORARY = r"\.(state\.json|measured\.npy)\.\w+\.tmp"
+_OURS = re.compile(rf"\w+\.npy|state\.json|\.lock(\.\d+)?|{_TEMPORARY}")  # files of an entry that is a folder
 _FRESH = 5  # seconds in which a process that begins may not have locked its folder yet
 
 

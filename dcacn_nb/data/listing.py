@@ -6,14 +6,27 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from dcacn_nb.data.catalogue import SOURCES
-from dcacn_nb.data.image_file import image_suffixes, is_image_inside, suffix_of, unreadable_kinds
+from dcacn_nb.data.image_file import Inside, image_suffixes, is_image_inside, suffix_of, unreadable_kinds
 from dcacn_nb.data.tree import Found, walk
 
 SPLIT_NAMES = {"train", "training", "test", "testing", "val", "valid", "validation"}
 SHOWN = 8  # kinds of files or folders that a sentence names
+
+
+class Packed(Protocol):
+    "Images inside other files."
+
+    def place(self, number: int) -> Inside:
+        "Where an image is."
+
+    def stamp(self, number: int) -> str:
+        "What changes when an image does."
+
+    def subset(self, chosen: Sequence[int]) -> "Packed":
+        "Some of the images."
 
 
 @dataclass(frozen=True)
@@ -28,6 +41,33 @@ class Listing:
     notes: tuple[str, ...] = ()  # decisions taken, in words
     unreadable: dict[str, str] = field(default_factory=dict)  # sub-folder -> why it could not be entered
     no_labels: str = ""  # why nothing here names classes, in words
+    packed: "Packed | None" = None  # where the images are, if not in files of their own
+
+    def place(self, number: int) -> "str | Inside":
+        "Where an image is, for whatever opens images."
+        return self.full_name(number) if self.packed is None else self.packed.place(number)
+
+    def full_name(self, number: int) -> str:
+        "An image's path; of one inside another file, that file's path and the name in it."
+        root, name = str(self.root), self.files[number]
+        name = name if os.sep == "/" else name.replace("/", os.sep)
+        return name if root == "." else os.path.join(root, name)
+
+    def stamp(self, number: int) -> str:
+        "What changes when an image does."
+        if self.packed is not None:
+            return self.packed.stamp(number)
+        try:
+            found = os.stat(self.full_name(number))
+            return f"{found.st_size}\0{found.st_mtime_ns}"
+        except OSError:  # a link to nowhere: it will fail, and be reported, when it is decoded
+            return "missing"
+
+    def subset(self, chosen: Sequence[int]) -> "Listing":
+        "Some of the images, in the order given."
+        labels = None if self.labels is None else [self.labels[i] for i in chosen]
+        packed = None if self.packed is None else self.packed.subset(chosen)
+        return replace(self, files=[self.files[i] for i in chosen], labels=labels, packed=packed)
 
     def class_counts(self) -> "dict[str, int]":  # class name -> number of images; empty without labels
         "How many images each class has."

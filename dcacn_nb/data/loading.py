@@ -14,7 +14,7 @@ from dcacn_nb.data.arrays import from_arrays
 from dcacn_nb.data.catalogue import SOURCES, SYNSETS
 from dcacn_nb.data.depth import deep_colours, few_levels
 from dcacn_nb.data.feature_set import FEATURE_SUFFIXES, FeatureSet, load_features
-from dcacn_nb.data.folders import decode_folder, plan_size, say_what_was_done, unread_pages
+from dcacn_nb.data.folders import decode_folder, plan_size, readable, say_what_was_done
 from dcacn_nb.data.image_set import ImageSet, make_protocol
 from dcacn_nb.data.imagenet import find_synsets
 from dcacn_nb.data.listing import Listing, is_path_list, list_source
@@ -136,8 +136,7 @@ def choose_files(
     chosen = choose(len(listing.files), limit, seed)
     if chosen is None:
         return listing, None, None
-    labels = None if listing.labels is None else [listing.labels[i] for i in chosen]
-    return replace(listing, files=[listing.files[i] for i in chosen], labels=labels), limit, seed
+    return listing.subset(chosen.tolist()), limit, seed
 
 
 def _finish(
@@ -173,10 +172,10 @@ def _load_listing(
     "Decode the chosen files of a listing; a subset is chosen before anything is decoded."
     listing, kept_limit, kept_seed = choose_files(listing, limit, seed)
     array, facts = decode_folder(listing, **options)
-    remarks = [unread_pages(listing, options["progress"]), deep_colours(listing.root, listing.files), few_levels(array)]
+    remarks = [facts["pages"], deep_colours(listing), few_levels(array)]
     notes = [*listing.notes, *filter(None, remarks)]
     say_what_was_done(replace(listing, notes=tuple(notes)), facts["resize"])
-    kept = [i for i, name in enumerate(listing.files) if name not in facts["skipped"]]
+    kept = readable(listing, facts["skipped"])
     images = torch.from_numpy(array)
     protocol = make_protocol(
         source,
@@ -190,7 +189,7 @@ def _load_listing(
         seed=kept_seed,
     )
     labels = None if listing.labels is None else np.array(listing.labels)[kept]
-    return ImageSet(images, labels, listing.class_names, [str(listing.root / listing.files[i]) for i in kept], protocol)
+    return ImageSet(images, labels, listing.class_names, [listing.full_name(i) for i in kept], protocol)
 
 
 def load_like(

@@ -1,12 +1,11 @@
 """From one image file of any kind to 8-bit pixels, channels first."""
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from dcacn_nb.data.image_file import ROOM, open_image, orientation, reading, upright_size
+from dcacn_nb.data.image_file import ROOM, AnImage, open_image, orientation, reading, upright_size
 
 FAINT = 224  # on white, a picture that is nowhere darker cannot be seen
 LARGE = 2**24  # px; a larger picture is converted band by band, so that memory holds it once
@@ -163,7 +162,7 @@ def to_chw(
 
 
 def read_image(
-    path: "str | Path",  # an image file; of several frames, the first
+    path: AnImage,  # of several frames, the first
     size: "int | None" = None,  # side in px; None keeps the size
     channels: "int | None" = None,  # 1 or 3; None: as the file has it
     used: "Callable[[], int]" = lambda: 0,  # as in `to_8bit`
@@ -173,7 +172,7 @@ def read_image(
 
 
 def read_upright(
-    path: "str | Path",  # an image file; of several frames, the first
+    path: AnImage,  # of several frames, the first
     least: "int | None" = None,  # px; a JPEG may be decoded at a reduced size, its shorter side not below this
     used: "Callable[[], int]" = lambda: 0,  # as in `to_8bit`
 ) -> Image.Image:  # "L" or "RGB"
@@ -188,7 +187,7 @@ def read_upright(
 
 
 def measure_image(
-    path: "str | Path",  # an image file
+    path: AnImage,
 ) -> "tuple[int, int, bool]":  # height and width when upright, px; whether it is grey
     "Size and kind of a file from its header; pixels are decoded only where tag or palette come after them."
     with reading(path), open_image(path) as image, ROOM.for_pixels(image.width * image.height):

@@ -76,8 +76,8 @@ class _Walk:
     def _enter(self, name: str, linked: bool) -> "list[str]":
         "Take a folder's images; its sub-folders that are to be entered."
         try:
-            with os.scandir(self.root / name) as entries:
-                visible = sorted(entries, key=lambda entry: entry.name)
+            with os.scandir(self.root / name) as entries:  # names and kinds alone: a folder may hold a million files
+                visible = sorted((entry.name, _kind(entry), entry.is_symlink()) for entry in entries)
         except OSError as error:
             if not name:
                 raise
@@ -85,26 +85,26 @@ class _Walk:
             return []
         self.found.folders += [name] if name else []
         inside: list[str] = []
-        for entry in visible:
-            path = f"{name}/{entry.name}" if name else entry.name
-            if not _is(entry, "dir"):
-                self._file(entry, path, linked)
-            elif _of_system(entry.name):
-                self.found.system[entry.name] += 1
-            elif not entry.name.startswith("."):
-                (self.later if entry.is_symlink() else inside).append(path)
+        for own, kind, is_link in visible:
+            path = f"{name}/{own}" if name else own
+            if kind != "dir":
+                self._file(own, kind, path, linked or is_link)
+            elif _of_system(own):
+                self.found.system[own] += 1
+            elif not own.startswith("."):
+                (self.later if is_link else inside).append(path)
         return inside
 
-    def _file(self, entry: os.DirEntry, path: str, linked: bool) -> None:
+    def _file(self, own: str, kind: str, path: str, linked: bool) -> None:
         "Take an image, or count what is left out."
-        suffix = suffix_of(entry.name)
-        if entry.name.startswith("."):
+        suffix = suffix_of(own)
+        if own.startswith("."):
             self.found.ignored.update([HIDDEN] if suffix in self.known else [])
-        elif not _is(entry, "file"):
-            self.found.ignored[SPECIAL if os.path.exists(entry.path) else BROKEN] += 1
-        elif suffix in self.known or (not suffix and is_image_inside(entry.path)):
+        elif kind != "file":
+            self.found.ignored[SPECIAL if os.path.exists(self.root / path) else BROKEN] += 1
+        elif suffix in self.known or (not suffix and is_image_inside(self.root / path)):
             self.found.files.append(path)
-            if linked or entry.is_symlink():
+            if linked:
                 self.links.add(path)
         else:
             self.found.ignored[suffix or NO_SUFFIX] += 1
@@ -128,12 +128,12 @@ class _Walk:
         self.found.files = kept
 
 
-def _is(entry: os.DirEntry, kind: str) -> bool:
-    "Whether an entry, or what it links to, is a folder ('dir') or a regular file ('file'); a ring of links is neither."
+def _kind(entry: os.DirEntry) -> str:
+    "What an entry is, or what it links to: 'dir', 'file' or 'other'; a ring of links is the last."
     try:
-        return entry.is_dir() if kind == "dir" else entry.is_file()
+        return "dir" if entry.is_dir() else "file" if entry.is_file() else "other"
     except OSError:
-        return False
+        return "other"
 
 
 def _of_system(name: str) -> bool:

@@ -18,7 +18,7 @@ from dcacn_nb.data.cache import cache_folder, cache_key
 from dcacn_nb.data.catalogue import SOURCES, SYNSETS
 from dcacn_nb.data.depth import deep_colours, few_levels
 from dcacn_nb.data.feature_set import FeatureSet
-from dcacn_nb.data.folders import check_any_left, refuse_or_log, say_what_was_done, unread_pages
+from dcacn_nb.data.folders import check_any_left, readable, refuse_or_log, say_what_was_done, unread_pages
 from dcacn_nb.data.image_set import ImageSet
 from dcacn_nb.data.imagenet import find_synsets
 from dcacn_nb.data.listing import Listing, list_source
@@ -73,7 +73,7 @@ def embed(
         found = _compute(pictures_of_files(listing), _identity(listing, cache), encoder, plan, cache, work)
         check_any_left(listing, len(found.arrays["features"]), found.skipped)
         remark = few_levels(found.arrays["images"]) if "images" in found.arrays else None
-        deep = deep_colours(listing.root, listing.files)
+        deep = deep_colours(listing)
         notes = [*listing.notes, *filter(None, [unread_pages(listing, progress), deep, remark])]
         listing = replace(listing, notes=tuple(notes))
         say_what_was_done(listing)
@@ -249,9 +249,9 @@ def _pixels_digest(images: ImageSet) -> str:
 def _of_files(listing: Listing, found: Entry, protocol: dict) -> FeatureSet:
     "Features with what the folder says about its files."
     arrays, skipped = found.arrays, found.skipped
-    kept = [i for i, name in enumerate(listing.files) if name not in skipped]
+    kept, here = readable(listing, skipped), os.getcwd()
     labels = None if listing.labels is None else np.array(listing.labels)[kept]
-    paths = [str((listing.root / listing.files[i]).absolute()) for i in kept]
+    paths = [os.path.join(here, listing.full_name(i)) for i in kept]
     facts = dict(skipped=skipped, ignored=listing.ignored, notes=list(listing.notes), count=len(kept))
     facts |= {"splits": {protocol["split"]: len(kept)}}
     images = torch.from_numpy(arrays["images"]) if "images" in arrays else None

@@ -16,8 +16,8 @@ from tqdm.auto import tqdm
 
 from dcacn_nb.core.seeds import generator
 from dcacn_nb.data.depth import BitsInUse
-from dcacn_nb.data.folders import in_order, measure_all, or_error, refuse_or_log
-from dcacn_nb.data.image_file import open_image, reading
+from dcacn_nb.data.folders import check_all, check_any_left, in_order, or_error, refuse_or_log
+from dcacn_nb.data.image_file import AnImage, open_image, reading
 from dcacn_nb.data.image_set import ImageSet
 from dcacn_nb.data.listing import Listing
 from dcacn_nb.data.pixels import from_chw, read_upright, squeeze_square, to_chw
@@ -44,13 +44,21 @@ class Pictures:
 
 def pictures_of_files(listing: Listing) -> Pictures:
     "The files of a folder. Their headers are read first: a file that is no image ends the call before any work."
-    used = BitsInUse(listing.root, listing.files)
-    read = lambda i, size: read_upright(listing.root / listing.files[i], size, used)
-    return Pictures(listing.root, listing.files, read, partial(measure_all, listing, function=_open))
+    used = BitsInUse(listing)
+    read = lambda i, size: read_upright(listing.place(i), size, used)
+    return Pictures(listing.root, listing.files, read, partial(_open_all, listing))
 
 
-def _open(path: Path) -> None:
-    "Read the header alone: to ask a PNG file for its orientation would decode it."
+def _open_all(listing: Listing, on_error: str, progress: bool) -> None:
+    "Read all headers, and no more: to ask a PNG file for its orientation would decode it."
+    found = check_all(listing, list(range(len(listing.files))), progress, _open)
+    bad = {listing.files[i]: reason for i, reason in found if reason is not None}
+    refuse_or_log(listing.root, bad, on_error)
+    check_any_left(listing, len(listing.files) - len(bad), bad)
+
+
+def _open(path: AnImage) -> None:
+    "Read the header."
     with reading(path), open_image(path):
         pass
 

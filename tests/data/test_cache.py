@@ -1,6 +1,7 @@
 "The cache of decoded folders: found again, never half written, swept, and never in the way."
 
 import errno
+import json
 import os
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from dcacn_nb.core.locks import lock
 from dcacn_nb.data import cache, folders
 from dcacn_nb.data.folders import decode_folder
 from dcacn_nb.data.listing import list_images
+from dcacn_nb.data.pixels import measure_image, read_image
 
 
 def test_cache_is_hit_and_notices_changes(tmp_path, own_cache, monkeypatch):
@@ -75,36 +77,73 @@ def test_damaged_cache_entries_are_made_again(tmp_path, own_cache, damage):
 
 KILLED = """
 import os, sys
-from dcacn_nb.data import folders
+from dcacn_nb.data import folders, rows
 from dcacn_nb.data.listing import list_images
+from dcacn_nb.data.pixels import measure_image, read_image
+rows.CHECKPOINT, folders.MANY = -1, 0  # note every row
 true_read, seen = folders.read_image, []
 def dying(*args):
     seen.append(1)
-    if len(seen) > 4:
+    if len(seen) > 12:
         os.kill(os.getpid(), 9)
     return true_read(*args)
-folders.read_image = dying
+folders.read_image, folders.AHEAD = dying, 4
 folders.decode_folder(list_images(sys.argv[1]), progress=False)
 """
 
 
-def test_killed_while_writing_leaves_no_half_cache(tmp_path, own_cache):
+@pytest.fixture
+def killed(tmp_path, own_cache):
+    "The folder of images and the work folder of a process that was killed while it decoded them."
     root = class_tree(tmp_path / "x", each=8)
-    ended = subprocess.run(
-        [sys.executable, "-c", KILLED, str(root)],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        timeout=120,
-    )
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    ended = subprocess.run([sys.executable, "-c", KILLED, str(root)], env=env, capture_output=True, timeout=120)
     assert ended.returncode == -9, ended.stderr
-    assert (
-        not list(own_cache.glob("*.npy"))
-        and not list(own_cache.glob("*.json"))
-        and len(list(own_cache.glob(".part-*"))) == 1
-    )
-    for work in own_cache.glob(".part-*"):
-        os.utime(work, (time.time() - 61,) * 2)  # a minute later, the rest is swept
-    assert len(load(root)) == 16 and not list(own_cache.glob(".part-*"))
+    assert not list(own_cache.glob("*.npy")) and not list(own_cache.glob("*.json")), "no half entry"
+    (work,) = own_cache.glob(".part-*")
+    return root, work
+
+
+@pytest.mark.parametrize("damage", ["none", "rows", "cut", "note", "measured"])
+def test_a_killed_decoding_is_resumed(killed, own_cache, monkeypatch, damage):
+    "What was decoded before is not decoded again, unless it is damaged; the pixels are the same."
+    root, work = killed
+    done = json.loads((work / "state.json").read_text())["files"]
+    assert 6 <= done <= 12
+    if damage == "rows":  # one bit
+        data = bytearray((work / "part.npy").read_bytes())
+        data[cache.HEADER + 5] ^= 1
+        (work / "part.npy").write_bytes(data)
+    elif damage == "cut":
+        os.truncate(work / "part.npy", cache.HEADER + 10)
+    elif damage == "note":
+        (work / "state.json").write_text("{")
+    elif damage == "measured":
+        (work / "measured.npy").write_bytes(b"nothing")
+    read, measured = [], []
+    monkeypatch.setattr(folders, "read_image", lambda *given: read.append(1) or read_image(*given))
+    monkeypatch.setattr(folders, "measure_image", lambda *given: measured.append(1) or measure_image(*given))
+    found = load(root)
+    assert len(read) == (16 - done if damage in ("none", "measured") else 16)
+    assert len(measured) == (16 if damage == "measured" else 0)
+    assert torch.equal(found.images, load(root, cache=False).images)
+    assert not list(own_cache.glob(".part-*"))
+
+
+def test_what_nobody_resumes_goes_after_a_week(killed, own_cache, tmp_path):
+    _, work = killed
+    for days, there in ((6, True), (8, False)):
+        os.utime(work, (time.time() - days * 86400,) * 2)
+        load(class_tree(tmp_path / "other"))
+        assert work.exists() == there
+
+
+def test_two_calls_at_once_do_not_share_a_work_folder(killed, own_cache):
+    "While another process holds it, this one decodes in a folder of its own."
+    root, work = killed
+    with lock(work / ".lock"):
+        assert len(load(root)) == 16
+        assert (work / "state.json").exists(), "it is the other one's"
 
 
 def test_temporary_files_of_killed_processes_are_swept(tmp_path, own_cache):
@@ -126,16 +165,35 @@ def test_what_another_process_is_writing_is_not_swept(tmp_path, own_cache):
     assert sorted(path.name for path in own_cache.glob(".part-*")) == [".part-alive", ".part-new"]
 
 
-def test_interrupted_while_writing_cleans_up(tmp_path, own_cache, monkeypatch):
-    root = class_tree(tmp_path / "x")
+@pytest.mark.parametrize("after", [0, 3])
+def test_ctrl_c_keeps_what_is_done(tmp_path, own_cache, monkeypatch, after):
+    root, read = class_tree(tmp_path / "x"), []
 
-    def interrupted(*args):
-        raise KeyboardInterrupt
+    def interrupted(*given):
+        read.append(1)
+        if len(read) > after:
+            raise KeyboardInterrupt
+        return read_image(*given)
 
     monkeypatch.setattr(folders, "read_image", interrupted)
+    monkeypatch.setattr(folders, "in_order", lambda function, items, ahead: (function(item) for item in items))
     with pytest.raises(KeyboardInterrupt):
         load(root)
+    assert len(list(own_cache.iterdir())) == bool(after)
+    read.clear()
+    monkeypatch.setattr(folders, "read_image", lambda *given: read.append(1) or read_image(*given))
+    assert len(load(root)) == 6 and len(read) == 6 - after
+
+
+def test_a_bad_file_leaves_nothing_behind(tmp_path, own_cache):
+    "It is reported when it is met, not after all others."
+    root = class_tree(tmp_path / "x")
+    data = (root / "ant" / "0.png").read_bytes()
+    (root / "ant" / "0.png").write_bytes(data[:-40])  # the header is whole
+    with pytest.raises(ValueError, match="cannot read image .*0.png"):
+        load(root)
     assert not list(own_cache.iterdir())
+    assert len(load(root, on_error="skip")) == 5
 
 
 def test_unusable_cache_folder_says_what_to_do(tmp_path, monkeypatch):

@@ -10,6 +10,7 @@ from pictures import load, noise, save
 from PIL import Image
 
 from dcacn_nb.data.depth import deep_colours, few_levels
+from dcacn_nb.data.listing import Listing
 from dcacn_nb.data.pixels import read_image, white_for
 from dcacn_nb.encoders import embed
 
@@ -48,7 +49,7 @@ def test_colours_of_16_bits_are_remarked(tmp_path, caplog, file, read):
     assert np.abs(read_image(tmp_path / "x" / file)[0].astype(int) - pixels[..., 0] // 256).max() <= (
         255 if "alpha" in file else 0
     )
-    assert deep_colours(tmp_path / "x", ["a.png"]) is None and deep_colours(tmp_path, []) is None
+    assert deep_colours(Listing(tmp_path / "x", ["a.png"])) is None and deep_colours(Listing(tmp_path, [])) is None
 
 
 def deep_file(path, pixels):
