@@ -24,7 +24,8 @@ parser = ConfigParser(interpolation=None)
 parser.read(ROOT / "settings.ini", encoding="utf-8")
 cfg = parser["DEFAULT"]
 lib_name = cfg["lib_name"]
-extras = {name: lines(cfg[f"{name}_requirements"]) for name in ("lab", "compare", "slurm", "track", "photos", "dev")}
+names = ("lab", "compare", "slurm", "track", "datasets", "photos", "dev")
+extras = {name: lines(cfg[f"{name}_requirements"]) for name in names}
 extras["dev"] = sum(extras.values(), [])  # holds all others
 readme = ROOT / "README.md"
 

@@ -14,7 +14,7 @@ if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib  # comes with pytest and nbdev on Python 3.10
-EXTRAS = ("lab", "compare", "slurm", "track", "photos")
+EXTRAS = ("lab", "compare", "slurm", "track", "datasets", "photos")
 
 
 def normal(requirement: str):

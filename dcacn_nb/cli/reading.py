@@ -18,7 +18,19 @@ def whole_path(
     from dcacn_nb.data.catalogue import SOURCES
 
     folder = Path(source).expanduser()
-    return str(folder.absolute()) if source not in SOURCES and folder.exists() else source
+    return str(folder.absolute()) if source not in SOURCES and _is_there(source) else source
+
+
+def _is_there(source: str) -> bool:
+    "Whether a path is there, or some files for a name such as shard-{000..010}.tar."
+    if os.path.exists(os.path.expanduser(source)):
+        return True
+    if not source.lower().endswith((".tar", ".parquet")):
+        return False
+    from dcacn_nb.data.listing import names_packed
+
+    with checking():
+        return names_packed(source)
 
 
 def check_source(
@@ -237,7 +249,7 @@ def of_run(
     place = reading["source"]
     if place in SOURCES:
         return reading
-    if not os.path.exists(os.path.expanduser(place)):
+    if not _is_there(place):
         raise BadInput(f"the images of {run_dir} are not at {place} any more; if they have moved, give --source NEW")
     if not reading.get("fetch", True):
         raise BadInput(
@@ -275,9 +287,9 @@ def _from_protocol(run_dir: Path, about: dict) -> dict:
     protocol = about["protocol"] or {}
     encoder = protocol.get("encoder") or {}
     source = protocol.get("source", "array")
-    if source in ("array", "features"):
+    if source in ("array", "features", "dataset"):
         raise BadInput(
-            f"{run_dir} was trained on an array in memory, which this command cannot read again; "
+            f"{run_dir} was trained on images in memory, which this command cannot read again; "
             "resume it in Python: fit(images, config, run_dir=..., resume=True)"
         )
     resized = protocol.get("resize", "none").endswith("(as asked)")

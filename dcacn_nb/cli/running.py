@@ -135,7 +135,7 @@ def check_files(
     then: dict,  # what follows the run
 ) -> None:
     "Only files can be copied."
-    if "sort_into" in then and images.paths is None:
+    if "sort_into" in then and (images.paths is None or not os.path.isfile(images.paths[0])):  # in a tar file
         raise BadInput("--sort-into is for folders of images, and these images are not files; leave it out")
 
 

@@ -56,7 +56,7 @@ def _check_query(where: Path, image: str) -> None:
 
         with checking():
             listing = list_source(where)
-        find_image(image, [str(listing.root / name) for name in listing.files], len(listing.files))
+        find_image(image, [listing.full_name(i) for i in range(len(listing.files))], len(listing.files))
 
 
 def short_names(

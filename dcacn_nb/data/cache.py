@@ -42,7 +42,8 @@ def cache_key(
     channels: "int | None",  # as asked
 ) -> str:  # 64 hexadecimal digits
     "SHA-256 of what decides the pixels: folder, names, sizes, times of change, and the size and channels asked for."
-    digest = hashlib.sha256(json.dumps([RULES, str(listing.root.resolve()), image_size, channels]).encode())
+    root = listing.root.resolve() if listing.root.exists() else listing.root  # a data set in memory has no place
+    digest = hashlib.sha256(json.dumps([RULES, str(root), image_size, channels]).encode())
     for number, name in enumerate(listing.files):
         digest.update(f"{name}\0{listing.stamp(number)}\0".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()

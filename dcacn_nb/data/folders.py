@@ -17,7 +17,7 @@ from dcacn_nb.core.text import logger
 from dcacn_nb.data.cache import cache_folder, cache_key, read_entry
 from dcacn_nb.data.depth import BitsInUse
 from dcacn_nb.data.image_file import AnImage, UnreadableImage, count_pages, in_words, suffix_of
-from dcacn_nb.data.listing import Listing, few_words
+from dcacn_nb.data.listing import PACKED, Listing, few_words
 from dcacn_nb.data.pixels import from_chw, measure_image, read_image, to_chw
 from dcacn_nb.data.rows import new_rows, note_measured, read_measured, work_folder
 
@@ -116,9 +116,9 @@ def refuse_or_log(
     "Raise for the first unreadable file or folder, or log them all."
     if bad and on_error == "raise":
         name, reason = next(iter(bad.items()))
-        what = "read folder" if (root / name).is_dir() else "read image"
+        kind = "folder" if (root / name).is_dir() else "file" if Path(name).suffix in PACKED else "image"
         raise ValueError(
-            f"cannot {what} {root / name} ({reason}); {len(bad)} such file(s) so far; "
+            f"cannot read {kind} {root / name} ({reason}); {len(bad)} such file(s) so far; "
             "pass on_error='skip' to leave them out"
         )
     for name, reason in bad.items():

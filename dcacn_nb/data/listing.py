@@ -8,12 +8,26 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+
 from dcacn_nb.data.catalogue import SOURCES
 from dcacn_nb.data.image_file import Inside, image_suffixes, is_image_inside, suffix_of, unreadable_kinds
+from dcacn_nb.data.shards import Shards, classes_of, read_members, shard_files
+from dcacn_nb.data.tables import Table, is_dataset, is_saved, read_dataset, read_parquet, table_files
 from dcacn_nb.data.tree import Found, walk
 
 SPLIT_NAMES = {"train", "training", "test", "testing", "val", "valid", "validation"}
+PACKED = {".tar", ".parquet"}  # files that hold images
 SHOWN = 8  # kinds of files or folders that a sentence names
+
+
+def file_stamp(path: str) -> str:
+    "Size and time of change of a file."
+    try:
+        found = os.stat(path)
+        return f"{found.st_size}\0{found.st_mtime_ns}"
+    except OSError:  # a link to nowhere: it will fail, and be reported, when it is read
+        return "missing"
 
 
 class Packed(Protocol):
@@ -55,13 +69,7 @@ class Listing:
 
     def stamp(self, number: int) -> str:
         "What changes when an image does."
-        if self.packed is not None:
-            return self.packed.stamp(number)
-        try:
-            found = os.stat(self.full_name(number))
-            return f"{found.st_size}\0{found.st_mtime_ns}"
-        except OSError:  # a link to nowhere: it will fail, and be reported, when it is decoded
-            return "missing"
+        return file_stamp(self.full_name(number)) if self.packed is None else self.packed.stamp(number)
 
     def subset(self, chosen: Sequence[int]) -> "Listing":
         "Some of the images, in the order given."
@@ -184,6 +192,9 @@ def _no_images(folder: Path, found: Found) -> str:
         f"folder {folder} holds no images: found {here} and {len(found.folders)} sub-folders; "
         f"image files end in .jpg .png .tif .webp or one of {len(image_suffixes())} suffixes"
         + closed
+        + "".join(
+            f"; for the images in {kind} files, give '{folder / f'*{kind}'}'" for kind in PACKED & set(found.ignored)
+        )
         + "".join(f"; {note}" for note in _left_out({}, found.system) + _left_out(found.ignored, {})[1:])
     )
 
@@ -214,6 +225,78 @@ def list_files(
     return Listing(Path(root), names, None, None, dict(ignored), _left_out(ignored, {}), closed)
 
 
+def list_shards(
+    files: "Sequence[Path]",  # tar files
+) -> Listing:
+    "The images in tar files, as if it were one folder; classes are what .cls files say, else folders in the archives."
+    paths = [os.path.abspath(file) for file in files]
+    root = Path(os.path.commonpath([os.path.dirname(path) for path in paths]))
+    names = [os.path.relpath(path, root).replace(os.sep, "/") for path in paths]
+    found = read_members(root, names)
+    notes = _left_out(found.ignored, {})
+    if not found.names:
+        bad = "".join(f"; {root / name} could not be read ({why})" for name, why in found.unreadable.items())
+        left = "".join(f"; {note}" for note in notes)
+        raise ValueError(f"{paths[0]}{' ...' * (len(paths) > 1)} holds no images{bad}{left}")
+    labels, classes, reason = classes_of(found.labels, ".cls")
+    if labels is None and not reason:
+        labels, classes, reason = _classes_by_folder(found.own)
+    stamps = [file_stamp(path) for path in paths]
+    packed = Shards(root, names, stamps, found.names, np.array(found.where).reshape(-1, 3))
+    notes = (reason, *notes) if reason else notes
+    return Listing(root, found.names, labels, classes, dict(found.ignored), notes, found.unreadable, reason, packed)
+
+
+def _classes_by_folder(files: "list[str]") -> "tuple[list[int] | None, list[str] | None, str]":
+    "The classes that folders in an archive name."
+    base, folders, reason = _layout(files)
+    if {name.lower() for name in folders} <= SPLIT_NAMES:
+        splits = f"{', '.join(folders)} are splits, not classes: all images are taken, without labels"
+        return None, None, splits if folders else reason
+    place = {name: number for number, name in enumerate(folders)}
+    return [place[name[len(base) :].partition("/")[0]] for name in files], folders, ""
+
+
+def list_table(
+    root: Path,  # what the images are called
+    table: Table,
+) -> Listing:
+    "The images of a table, as if it were a folder."
+    count = len(table.rows.numbers)
+    if not count:
+        raise ValueError(f"source {str(root)!r} holds no images: it has no rows")
+    names, notes = [f"{number:07}" for number in range(count)], (table.note,) if table.note else ()
+    return Listing(root, names, table.labels, table.class_names, {}, notes, {}, table.note, table.rows)
+
+
+def _list_packed(source: Any) -> "Listing | None":  # None: the source is something else
+    "The images inside other files: tar files, parquet files, data sets."
+    if is_dataset(source) or is_saved(source):
+        return list_table(Path(source) if is_saved(source) else Path("dataset"), read_dataset(source))
+    given = source if is_path_list(source) else [source]
+    for kind, files_of, listed in (
+        ("tar", shard_files, list_shards),
+        ("parquet", table_files, lambda files: list_table(_called(files), read_parquet(files))),
+    ):
+        found = [files_of(one) for one in given]
+        if any(found) and not all(found):
+            other = str(given[found.index([])])
+            raise ValueError(f"source must name {kind} files alone, or none, got {other!r} too; load it by itself")
+        if any(found):
+            return listed([file for files in found for file in files])
+    return None
+
+
+def names_packed(source: str) -> bool:
+    "Whether a source names tar or parquet files that are there."
+    return bool(shard_files(source) or table_files(source))
+
+
+def _called(files: "list[Path]") -> Path:
+    "What the images of a few files are called."
+    return files[0] if len(files) == 1 else files[0].parent
+
+
 def is_path_list(
     source: object,
 ) -> bool:
@@ -222,9 +305,12 @@ def is_path_list(
 
 
 def list_source(
-    source: Any,  # a folder, an image file, or a list of paths
+    source: Any,  # a folder, an image file, a list of paths, tar or parquet files, a data set
 ) -> Listing:
     "The images meant, or an error that names what comes nearest."
+    packed = _list_packed(source)
+    if packed is not None:
+        return packed
     if is_path_list(source):
         return list_files(source)
     path = Path(source).expanduser()

@@ -21,6 +21,7 @@ from dcacn_nb.data.listing import Listing, is_path_list, list_source
 from dcacn_nb.data.pixels import from_chw, to_chw
 from dcacn_nb.data.scratch import float_rows
 from dcacn_nb.data.sources import read_source
+from dcacn_nb.data.tables import is_dataset
 
 log = logger(__name__)
 
@@ -28,7 +29,7 @@ LIMIT_STREAM = 10  # names the draw of subsets among all draws of a seed
 
 
 def load_images(
-    source: object,  # a known source, a folder, image files, an array (N,H,W[,C]) or (N,C,H,W), an ImageSet; features
+    source: object,  # a known source; a folder, files, tar or parquet files, a data set; an array, an ImageSet
     *,
     root: "str | Path" = "data",  # where known sources live or are downloaded to
     split: str = "all",  # "train", "test" or "all" (known sources only)
@@ -43,6 +44,8 @@ def load_images(
 ) -> "ImageSet | FeatureSet":  # and apart from images or features labels, names, paths, protocol
     """Images from a name, a folder or an array, with a record of what was loaded.
 
+    Arrays are (N,H,W[,C]) or (N,C,H,W). `shard-{000..010}.tar` and `*.tar` name several tar files; a data set is one of
+    Hugging Face `datasets`, or a folder that `save_to_disk` wrote. Nothing is unpacked.
     Features are taken, too: a FeatureSet, an array (N,D) of floats, a .npy, .npz or .safetensors file.
     """
     check_in("split", split, ("all", "train", "test"))
@@ -100,10 +103,9 @@ def _from_source(source: str, root: "str | Path", split: str, download: bool) ->
 def is_files(
     source: object,
 ) -> bool:
-    "Whether a source is a folder, a file or a list of files, rather than a known source or images in memory."
-    return (isinstance(source, (str, Path)) and not (isinstance(source, str) and source in SOURCES)) or is_path_list(
-        source
-    )
+    "Whether a source has to be listed (a folder, files, a data set), rather than a known source or images in memory."
+    known = isinstance(source, str) and source in SOURCES
+    return (isinstance(source, (str, Path)) and not known) or is_path_list(source) or is_dataset(source)
 
 
 def source_name(source: object, listing: Listing) -> str:

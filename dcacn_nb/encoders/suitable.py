@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 from scipy.spatial import ConvexHull, QhullError
 
-from dcacn_nb.data.image_file import UnreadableImage
+from dcacn_nb.data.image_file import AnImage, UnreadableImage
 from dcacn_nb.data.listing import list_source
 from dcacn_nb.data.loading import choose
 from dcacn_nb.data.pixels import read_upright
@@ -34,8 +34,8 @@ def choose_encoder(
     "The encoder for these images: the default one for photographs, none for strokes on an even ground."
     listing = list_source(source)
     chosen = choose(len(listing.files), SAMPLE, 0)
-    files = listing.files if chosen is None else [listing.files[i] for i in chosen]
-    looks = [look for look in (_is_photograph(listing.root / name) for name in files) if look is not None]
+    files = range(len(listing.files)) if chosen is None else chosen.tolist()
+    looks = [look for look in (_is_photograph(listing.place(i)) for i in files) if look is not None]
     share = float(np.mean(looks)) if looks else 1.0
     if share >= ENOUGH:
         why = f"Encoder {DEFAULT}: {share:.0%} of a sample look like photographs (--encoder none: train from scratch)"
@@ -44,7 +44,7 @@ def choose_encoder(
     return Choice(None, f"{why} (--encoder {DEFAULT}: use a pretrained one)")
 
 
-def _is_photograph(path: Path) -> "bool | None":
+def _is_photograph(path: AnImage) -> "bool | None":
     "Colour, no even ground, or a solid thing on it; None for a file that cannot be read."
     try:
         pixels = np.asarray(read_upright(path, 128).convert("RGB").resize((64, 64), Image.Resampling.BOX), np.int16)

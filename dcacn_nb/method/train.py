@@ -19,7 +19,7 @@ from ..core.devices import versions
 from ..core.events import EpochDone, Evaluated, Event, RunFinished, RunStarted, SnapshotTaken, StepDone
 from ..core.ranks import send_tensors, share, share_statistics, world
 from ..core.seeds import generator
-from ..data.batching import fetch, to_storage
+from ..data.batching import fetch, fetch_ahead, to_storage
 from .config import TrainConfig, build_views
 from .metrics import assignment_health, evaluate_clustering
 from dcacn_nb.method.step import (
@@ -112,7 +112,8 @@ def _batches(stores, config: TrainConfig, epoch: int, position: int) -> "Iterato
         order = torch.randperm(len(store), generator=generator(config.seed, ORDER, epoch, kind)).to(store.device)
         n_steps = len(store) // size  # the last images of the order, fewer than a batch, wait for another epoch
         for i in range(min(position, n_steps), n_steps):
-            yield store, order[i * size : (i + 1) * size], instance_only, i == n_steps - 1
+            chosen = share(order[i * size : (i + 1) * size])  # of several processes, each has its part of the batch
+            yield store, chosen, instance_only, i == n_steps - 1
         position = max(0, position - n_steps)
 
 # %% ../../nbs/method/09_train.ipynb #1f774c92
@@ -143,12 +144,12 @@ def train(
     while state.epoch < config.epochs:
         state.epoch_began, state.clock = time.perf_counter(), (time.perf_counter(), state.step)
         position = state.step - state.epoch * steps_per_epoch
-        for store, chosen, instance_only, last in _batches(stores, config, state.epoch, position):
+        wanted = _batches(stores, config, state.epoch, position)
+        for batch, chosen, instance_only, last in fetch_ahead(wanted, device):
             yield None  # everything is consistent here: a driver may save, pause or stop
             model.train()
             lr = method.schedule(state.step, steps_per_epoch, config)
-            own = share(chosen)  # of several processes, each has its part of the batch
-            _note(state, take_step(fetch(store, own, device), own, lr, instance_only))
+            _note(state, take_step(batch, chosen, lr, instance_only))
             if state.step % config.log_every == 0 or last:
                 yield _report_steps(state, lr)
         yield from _evaluate(state, views, labels, method.refit, seconds=time.perf_counter() - state.epoch_began)
