@@ -106,6 +106,7 @@ def frames_drawn(n: int, work: Path) -> Iterator[dict]:
         browser = playwright.chromium.launch(executable_path=find_browser(playwright), args=flags())
         page, first = open_map(browser, n)
         about = f"headless Chromium {browser.version.split('.')[0]}, no graphics card"
+        about += ", real-time priority" if os.sched_getscheduler(0) else ""
         yield row(_took(first / 1000), 1, f"first picture, {about}")
         for way in WAYS:
             rate, longest = page.evaluate(COUNT, [way, seconds])

@@ -16,7 +16,8 @@ from dcacn_nb.core.checks import check_float
 NEARER = 0.2  # a near-duplicate is this share of the usual distance to the 10th nearest image away
 LOWEST, HIGHEST = 0.90, 0.99  # bounds of the cosine that follows
 SAMPLE = 2000  # images on which the usual distance is measured
-SHORT = 64  # components in which candidates are looked for, in large sets
+SHORT = 64  # components in which candidates are looked for, in large sets; more where these hold less than
+SHARE = 0.35  # of how neighbours differ: copies differ by a fifth, so that mere neighbours do not look like copies
 ROUNDING = 1e-4  # of float32, by which candidates may miss the threshold before they are looked at closely
 LARGE = 5_000  # images from which on that pays
 GRID = 8  # squares by squares of a picture whose mean colours are compared
@@ -152,7 +153,7 @@ def _stars(
 ) -> "dict[int, list[tuple[int, float]]]":
     "Image kept -> itself and the images close to it; an image goes to the first in `order` that it is close to."
     free, stars = np.ones(len(order), bool), {}
-    short = _shortened(unit)[order] if len(order) > LARGE else None
+    short = _Shadows(_shortened(unit)[order]) if len(order) > LARGE else None
     looks = None if looks is None else looks[order]
     size = max(1, BLOCK // len(order))
     for start in range(0, len(order), size):
@@ -160,12 +161,16 @@ def _stars(
         rows = rows[free[rows]]
         if not len(rows):
             continue
-        found = _candidates(unit, order, short, looks, rows, threshold)
-        for i, likely in zip(rows, found):
+        which, places = np.nonzero(_candidates(unit, order, short, looks, rows, threshold))
+        cuts = np.searchsorted(which, np.arange(len(rows) + 1))
+        for i, likely in zip(rows, np.split(places + rows[0], cuts[1:-1])):
             if not free[i]:
                 continue
-            others = rows[0] + np.flatnonzero(likely & free[rows[0] :])
-            others, cosines = _close(unit, order, looks, i, others[others > i], threshold)
+            others = likely[(likely > i) & free[likely]]
+            if not len(others):  # as with most images
+                stars[int(order[i])] = [(int(order[i]), 1.0)]
+                continue
+            others, cosines = _close(unit, order, looks, i, others, threshold)
             members = [(int(order[j]), float(c)) for j, c in zip(others, cosines)]
             stars[int(order[i])] = [(int(order[i]), 1.0), *members]
             free[others] = free[i] = False
@@ -175,7 +180,7 @@ def _stars(
 def _candidates(
     unit: UnitRows,
     order: np.ndarray,
-    short: "np.ndarray | None",
+    short: "_Shadows | None",
     looks: "Looks | None",
     rows: np.ndarray,  # (n,) places in `order`
     threshold: float,
@@ -184,10 +189,8 @@ def _candidates(
     start = rows[0]
     if short is None:
         found = unit[order[rows]] @ unit[order[start:]].T >= threshold - ROUNDING
-    else:  # a shadow is never longer than the thing: |Pu - Pv|^2 <= |u - v|^2 = 2 - 2 cos
-        squares = np.einsum("nd,nd->n", short, short)
-        gap = squares[rows][:, None] + squares[start:] - 2 * (short[rows] @ short[start:].T)
-        found = gap <= 2 - 2 * threshold + ROUNDING
+    else:
+        found = short.near(rows, start, 2 - 2 * threshold + ROUNDING)
     if looks is not None:
         found |= looks.shapes[rows] @ looks.shapes[start:].T >= SHAPE - ROUNDING
     return found
@@ -205,10 +208,35 @@ def _close(
     return others[near], cosines[near]
 
 
-def _shortened(unit: UnitRows) -> np.ndarray:  # (N,SHORT)
-    "The rows in their leading principal components."
-    some = unit[:: max(1, len(unit) // SAMPLE)].astype(np.float64)
-    axes = np.linalg.eigh(some.T @ some)[1][:, -SHORT:].astype(np.float32)
+class _Shadows:
+    "Rows in a few of their components. A shadow is never longer than the thing: |Pu - Pv|^2 <= |u - v|^2 = 2 - 2 cos."
+
+    def __init__(
+        self,
+        rows: np.ndarray,  # (N,d)
+    ):
+        half, one = -np.einsum("nd,nd->n", rows, rows)[:, None] / 2, np.ones((len(rows), 1), np.float32)
+        self.left, self.right = np.hstack([rows, half, one]), np.hstack([rows, one, half])  # product: -|Pu - Pv|^2 / 2
+
+    def near(
+        self,
+        rows: np.ndarray,  # (n,)
+        start: int,
+        square: float,
+    ) -> np.ndarray:  # (n, N - start) bool
+        "Of which rows from `start` on the shadow is at most so far away, squared, from that of some."
+        return self.left[rows] @ self.right[start:].T >= -square / 2
+
+
+def _shortened(unit: UnitRows) -> np.ndarray:  # (N,d) float32
+    "The rows in the components in which neighbours differ most."
+    rows = np.arange(0, len(unit), max(1, len(unit) // SAMPLE))
+    nearest, _ = nearest_among(unit, rows, 1, rows)
+    apart = (unit[rows] - unit[nearest[:, 0]]).astype(np.float64)
+    axes = np.linalg.eigh(apart[::2].T @ apart[::2])[1][:, ::-1]  # the largest first
+    spread = ((apart[1::2] @ axes) ** 2).sum(0)  # of other images: those that made the axes would flatter them
+    held = np.cumsum(spread) / max(spread.sum(), 1e-300)
+    axes = axes[:, : max(SHORT, int(np.searchsorted(held, SHARE)) + 1)].astype(np.float32)
     return np.concatenate([piece @ axes for piece in unit.pieces()])
 
 

@@ -63,6 +63,18 @@ def test_the_threshold_follows_the_encoder():
     assert near_threshold(np.ones((50, 3))) == 0.99 and 0.9 < near_threshold(np.eye(2)) < 0.99
 
 
+def test_few_images_are_compared_closely(monkeypatch):
+    "Without any structure, 64 of 900 components say too little: more are taken, and hardly a pair is looked at twice."
+    monkeypatch.setattr(module, "LARGE", 1)
+    looked, close = [], module._close
+    monkeypatch.setattr(module, "_close", lambda *args: looked.append(len(args[4])) or close(*args))
+    rows = np.random.default_rng(0).standard_normal((900, 900)).astype(np.float32)
+    rows[-40:] = rows[:40] + 0.02
+    found = find_duplicates(rows, 0.9)
+    assert {group.keep: group.copies for group in found} == {i: (860 + i,) for i in range(40)}
+    assert sum(looked) < 900
+
+
 def test_a_group_is_tight():
     "A is close to B and B to C, but A not to C: C is not thrown away for A."
     angles = np.deg2rad([0, 10, 20])
