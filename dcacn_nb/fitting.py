@@ -1,9 +1,8 @@
 """The front door of training: images and settings in, a finished or running `Run` out; the clusters of new images."""
 
-import contextlib
 import copy
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -25,6 +24,7 @@ from dcacn_nb.data.arrays import from_arrays
 from dcacn_nb.data.feature_set import FeatureSet, training_tensor
 from dcacn_nb.data.image_set import ImageSet
 from dcacn_nb.data.loading import as_features
+from dcacn_nb.data.unread import UNREADABLE, unread, unread_csv
 from dcacn_nb.heads._parts.fitted import check_distinct, sampled
 from dcacn_nb.method.config import TrainConfig
 from dcacn_nb.method.config import preset as make_preset
@@ -36,7 +36,7 @@ from dcacn_nb.methods import build_network, find_method
 from dcacn_nb.report.page import write_report
 from dcacn_nb.report.run_files import keep_pictures, write_reference
 from dcacn_nb.runs.driver import Run
-from dcacn_nb.runs.folder import RunFolder, describe_run, load_run
+from dcacn_nb.runs.folder import RunFolder, describe_run, given_back, load_run
 from dcacn_nb.runs.graphs import RecordedStepper
 from dcacn_nb.runs.inputs import describe_input, read_like, trained_input
 from dcacn_nb.runs.progress import ProgressBar
@@ -119,29 +119,19 @@ def fit(
     _check_parts(observers, model, config, run_dir, resume)
     state = TrainState(build_network(method, config) if model is None else model, config)
     protocol = getattr(source, "protocol", None)
+    notes = (notes or {}) | ({UNREADABLE: unread_csv(protocol)} if protocol and unread(protocol) else {})
     known = {"labels": labels, "extra": extra, "protocol": protocol, "method": method}
     state.pictures = source.images if isinstance(source, FeatureSet) else None
     steps = train(state.model, images, config, state=state, recorder=RecordedStepper, **known)
     about = describe_run(method, config, images, extra, encoder=(protocol or {}).get("encoder"))
     folder = None if run_dir is None or rank() else RunFolder(run_dir, state, about, protocol, resume, notes)
-    with _given_back(folder):
+    with given_back(folder):
         begin_together(state, about)
     watching: list[Callable[[Event], None]] = [] if rank() else [*observers, *([ProgressBar()] if progress else [])]
     run = Run(steps, state, images, folder, watching, labels, partial(_report, words=names) if report else None, source)
     if not start:
         return run
     return run.start() if background else run.drive()
-
-
-@contextlib.contextmanager
-def _given_back(folder: "RunFolder | None") -> "Iterator[None]":
-    "Let go of the folder if the run cannot begin."
-    try:
-        yield
-    except BaseException:
-        if folder is not None:
-            folder.close()
-        raise
 
 
 def _report(run: Run, words: "Sequence[str] | None") -> None:

@@ -20,6 +20,7 @@ from torchvision.models import get_model_weights
 
 from ..core.downloads import check_download
 from ..core.files import atomic_write
+from ..core.seeds import fixed_draws
 from ..core.weights import read_weights
 from ..data.cache import cache_folder
 from ..method import backbone as backbones
@@ -140,8 +141,7 @@ def _settings(config: TrainConfig) -> TrainConfig:
 
 def _network(config: TrainConfig) -> ClusterNet:
     "DCACN's network around a normalised backbone; the weights come when training starts."
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(config.seed)
+    with fixed_draws(config.seed):
         backbone = getattr(backbones, config.backbone)(attention=config.attention, stem="imagenet")
         return ClusterNet(Normalised(backbone), config.n_clusters, config.projection_dim)
 

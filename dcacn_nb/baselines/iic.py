@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..core.checks import check_float, check_in, check_int
-from ..core.seeds import generator
+from ..core.seeds import fixed_draws
 from ..method.config import TrainConfig, build_model
 from ..method.model import Outputs
 from ..method.step import Batch, Method, TrainState, ask_network
@@ -113,8 +113,7 @@ def _settings(config: TrainConfig) -> TrainConfig:
 def _network(config: TrainConfig, heads: int, overclusters: int) -> SubHeadNet:
     "The encoder starts from the weights which every method starts from with this seed."
     backbone = build_model(config).backbone
-    with torch.random.fork_rng(devices=[]):  # the caller's random state stays as it was
-        torch.default_generator.manual_seed(generator(config.seed, 0).initial_seed())
+    with fixed_draws(config.seed, 0):
         return SubHeadNet(backbone, config.n_clusters, heads, overclusters)
 
 # %% ../../nbs/baselines/05_iic.ipynb #1ff029bc

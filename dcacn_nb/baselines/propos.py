@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ._parts.centroids import CentreHead, is_due
 from ..core.checks import check_float, check_int
-from ..core.seeds import generator
+from ..core.seeds import fixed_draws
 from ..method.config import TrainConfig, build_model
 from ..method.model import ClusterNet, Outputs
 from ..method.step import Batch, Method, TrainState, autocast, device_of, encode_steps
@@ -159,8 +159,7 @@ def _settings(config: TrainConfig) -> TrainConfig:
 def _network(config: TrainConfig) -> ProposNet:
     "The encoder starts from the weights which every method starts from with this seed."
     network = build_model(config)
-    with torch.random.fork_rng(devices=[]):  # the caller's random state stays as it was
-        torch.default_generator.manual_seed(generator(config.seed, 0).initial_seed())
+    with fixed_draws(config.seed, 0):
         return ProposNet(network)
 
 

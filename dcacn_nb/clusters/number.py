@@ -13,7 +13,7 @@ from sklearn.metrics import adjusted_rand_score, mutual_info_score, pairwise_dis
 from sklearn.neighbors import NearestNeighbors
 
 from dcacn_nb.core.checks import check_int, describe
-from dcacn_nb.heads._parts.merges import merge_steps, shared_neighbours
+from dcacn_nb.heads._parts.merges import merge_steps, modularity, shared_neighbours
 
 LARGEST = 2000  # images that are looked at; of more, a random sample
 DIM = 50  # principal components that are kept
@@ -141,20 +141,6 @@ def neighbours(
 
 
 # --- criteria: each a function of one clustering, larger is better -------------------------------------------------
-def _shared(near: np.ndarray, clusters: np.ndarray, k: int) -> np.ndarray:
-    "(K,K) share of neighbour pairs between clusters; symmetric, sums to 1."
-    return shared_neighbours(*map(torch.as_tensor, (clusters, near)), k)
-
-
-def modularity(
-    near: np.ndarray,  # (n,k) neighbours of each image
-    clusters: np.ndarray,  # (n,) int
-) -> float:  # -0.5 to 1
-    "Share of neighbour pairs inside clusters, less what the clusters' sizes alone would give (Newman 2004)."
-    shared = _shared(near, clusters, int(clusters.max()) + 1)
-    return float(np.trace(shared) - (shared.sum(1) ** 2).sum())
-
-
 def neighbour_information(
     near: np.ndarray,  # (n,k) neighbours of each image
     clusters: np.ndarray,  # (n,) int
@@ -326,5 +312,5 @@ def merge_suggestions(
         chosen = np.sort(np.random.default_rng(0).permutation(len(rows))[:largest])
         rows, clusters = rows[chosen], clusters[chosen]
     names, inside = np.unique(clusters, return_inverse=True)
-    shared = _shared(neighbours(reduced(rows)), inside, len(names))
+    shared = shared_neighbours(*map(torch.as_tensor, (inside, neighbours(reduced(rows)))), len(names))
     return [(int(names[a]), int(names[b]), gain) for a, b, gain in merge_steps(shared)]

@@ -7,17 +7,16 @@ import dataclasses
 import math
 import statistics
 import tempfile
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from dcacn_nb.compare.memory import PeakMemory
 from dcacn_nb.core.checks import check_int
 from dcacn_nb.core.devices import pick_device
 from dcacn_nb.core.events import EpochDone, Evaluated, Event, StepDone
@@ -142,14 +141,22 @@ def plan(
     part = _part(tensor, config, steps)
     short = _short(config, len(part), steps)
     times: list[tuple[Event, float]] = []
-    with tempfile.TemporaryDirectory() as folder, _Memory() as memory:
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    with tempfile.TemporaryDirectory() as folder, PeakMemory() as memory:
         began = time.perf_counter()
         observer = lambda event: times.append((event, time.perf_counter()))
         where = Path(folder) / "run"
         run = fit(part, short, method=method, run_dir=where, observers=[observer], report=False)
-        held = memory.peak(config.device)
+        held = _held(memory, config.device)
         per_image = _seconds_per_image(run.model, part, config)
         return _plan(config, len(tensor), len(part), times, began, run, per_image, held)
+
+
+def _held(memory: PeakMemory, device: str) -> int:
+    "Bytes that the process, on CUDA the device, has held at most."
+    where = pick_device(device)
+    return torch.cuda.max_memory_allocated(where) if where.type == "cuda" else memory.peak
 
 
 def plan_changes(
@@ -252,28 +259,3 @@ def _save_seconds(run, folder: Path) -> float:
     began = time.perf_counter()
     save_checkpoint(folder / "again.safetensors", run.state.finite_tensors(), {})
     return time.perf_counter() - began
-
-
-class _Memory:
-    "The most memory that this process (on CUDA: the device) holds while a block runs."
-
-    def __enter__(self) -> "_Memory":
-        self._process, self._end, self._peak = psutil.Process(), threading.Event(), 0
-        if torch.cuda.is_available():
-            torch.cuda.reset_peak_memory_stats()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-        self._thread.start()
-        return self
-
-    def _watch(self) -> None:
-        while not self._end.wait(0.02):
-            self._peak = max(self._peak, self._process.memory_info().rss)
-
-    def peak(self, device: str) -> int:
-        "Bytes so far."
-        where = pick_device(device)
-        return torch.cuda.max_memory_allocated(where) if where.type == "cuda" else self._peak
-
-    def __exit__(self, *error: object) -> None:
-        self._end.set()
-        self._thread.join()

@@ -9,9 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
 from dcacn_nb.compare.cells import Cell, total_passes, with_epochs
+from dcacn_nb.compare.memory import PeakMemory
 from dcacn_nb.core.checks import check_int
 from dcacn_nb.core.events import Evaluated, Event, RunFinished
 from dcacn_nb.core.files import atomic_write, inside, is_full_disk, read_json
@@ -139,24 +138,13 @@ def _run_notebook(notebook: "str | Path", where: Path) -> None:
     half.replace(where / "notebook.ipynb")
 
 
-class _PeakMemory:
-    "An observer that records the process's largest resident memory."
-
-    def __init__(self) -> None:
-        self.process, self.peak = psutil.Process(), 0
-
-    def __call__(self, event: Event) -> None:
-        self.peak = max(self.peak, self.process.memory_info().rss)
-
-
 class _KeepCost:
     "An observer that writes down what a run took before it is finished: a kill in the report must not lose it."
 
-    def __init__(self, cell: Cell, run: Run, where: Path):
-        self.cell, self.run, self.where, self.memory = cell, run, where, _PeakMemory()
+    def __init__(self, cell: Cell, run: Run, where: Path, memory: PeakMemory):
+        self.cell, self.run, self.where, self.memory = cell, run, where, memory
 
     def __call__(self, event: Event) -> None:
-        self.memory(event)
         if isinstance(event, Evaluated) and event.epoch == self.cell.config.epochs:
             self.write({"memory_mib": round(self.memory.peak / 2**20)} | _cost(self.cell, self.run), False)
 
@@ -170,9 +158,10 @@ def _run_cell(cell: Cell, images, where: Path, labels, observers: "Sequence[Obse
     options = dict(labels=labels, run_dir=where, resume=True, method=cell.method, report=report, start=False)
     try:
         run = fit(images, cell.config, observers=observers, **options)
-        keeper = _KeepCost(cell, run, where)
-        run.subscribe(keeper)
-        begin(run)
+        with PeakMemory() as memory:
+            keeper = _KeepCost(cell, run, where, memory)
+            run.subscribe(keeper)
+            begin(run)
     except FolderInUse:
         raise
     except Exception as error:  # any error is recorded, and the other cells run

@@ -1,7 +1,6 @@
 """Where to compute, and what a run's figures depend on."""
 
 import platform
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -29,17 +28,6 @@ def pick_device(
             f"device {str(chosen)!r} does not exist: this machine has {torch.cuda.device_count()} CUDA device(s)"
         )
     return chosen
-
-
-def cpu_has(
-    *flags: str,  # as Linux calls them, e.g. "amx_bf16"
-    cpuinfo: "str | Path" = "/proc/cpuinfo",  # where Linux describes the processor
-) -> bool:
-    "Whether the processor has any of these. Known on Linux only."
-    try:
-        return not set(flags).isdisjoint(Path(cpuinfo).read_text("utf-8", "replace").split())
-    except OSError:
-        return False
 
 
 def versions() -> "dict[str, str]":

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dcacn_nb.core.devices import cpu_has
 from dcacn_nb.core.files import atomic_write
 from dcacn_nb.core.text import logger
 from dcacn_nb.data.cache import cache_folder
@@ -33,7 +32,10 @@ def has_amx(
     cpuinfo: "str | Path" = "/proc/cpuinfo",  # where Linux describes the processor
 ) -> bool:
     "Whether the processor multiplies matrices of bfloat16 in hardware (AMX). Known on Linux only."
-    return cpu_has("amx_bf16", cpuinfo=cpuinfo)
+    try:
+        return "amx_bf16" in Path(cpuinfo).read_text("utf-8", "replace").split()
+    except OSError:
+        return False
 
 
 def version(

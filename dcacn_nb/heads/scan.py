@@ -13,10 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..baselines._parts.autoencoder import first_weights
 from ..baselines._parts.centroids import is_due
 from ..baselines.scan import neighbour_loss
 from ..core.checks import check_float, check_int
+from ..core.seeds import fixed_draws
 from ..data.batching import fetch
 from ._parts.fitted import check_distinct
 from ._parts.frozen import Frozen, neighbour_steps, with_neighbours
@@ -38,7 +38,7 @@ class LinearHeads(nn.Module):
         super().__init__()
         self.n_clusters = check_int("n_clusters", n_clusters, low=2)
         self.backbone, self.heads = Frozen(features), check_int("heads", heads, low=1)
-        with first_weights(seed):
+        with fixed_draws(seed):
             self.linear = nn.Linear(features, heads * n_clusters)
         self.register_buffer("chosen", torch.zeros((), dtype=torch.int64))
 

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..core.checks import check_float, check_int
-from ..core.seeds import generator
+from ..core.seeds import fixed_draws
 from ._parts.frozen import Frozen, each_piece, neighbour_steps, with_neighbours
 from ..method.config import TrainConfig
 from ..method.model import Outputs
@@ -182,8 +182,7 @@ def _refit(state: TrainState, store: Tensor, views, epoch: int, neighbours: int)
 def _network(config: TrainConfig, features: int, components: int, temperature: float, **sizes: int) -> TemiNet:
     "New heads, a function of the seed."
     backbone = Frozen(features, components)
-    with torch.random.fork_rng(devices=[]):  # the caller's random state stays as it was
-        torch.default_generator.manual_seed(generator(config.seed, 0).initial_seed())
+    with fixed_draws(config.seed, 0):
         return TemiNet(backbone, ParallelHeads(backbone.num_features, config.n_clusters, **sizes), temperature)
 
 

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..core.checks import check_float, check_int
-from ..core.seeds import generator
+from ..core.seeds import fixed_draws
 from ._parts.frozen import Frozen
 from ..method.config import TrainConfig
 from ..method.losses import balance_penalty
@@ -168,8 +168,7 @@ def _refit(state: TrainState, store: Tensor, views, epoch: int) -> "Iterator[Non
 # %% ../../nbs/heads/04_turtle.ipynb #6f9ef415
 def _network(config: TrainConfig, widths: "tuple[int, ...]") -> TurtleNet:
     "New labels, a function of the seed."
-    with torch.random.fork_rng(devices=[]):  # the caller's random state stays as it was
-        torch.default_generator.manual_seed(generator(config.seed, 0).initial_seed())
+    with fixed_draws(config.seed, 0):
         return TurtleNet(Spaces(widths), config.n_clusters)
 
 

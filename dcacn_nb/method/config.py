@@ -185,13 +185,11 @@ def _view_settings(crops: "MultiCrop") -> dict:
 # %% ../../nbs/method/07_config.ipynb #f0672fed
 def build_model(config: TrainConfig) -> "ClusterNet":
     "The network that the settings describe, with initial weights that are a function of the seed."
-    import torch
-
+    from dcacn_nb.core.seeds import fixed_draws
     from dcacn_nb.method import backbone as backbones
     from dcacn_nb.method.model import ClusterNet
 
-    with torch.random.fork_rng(devices=[]):  # the caller's random state stays as it was
-        torch.default_generator.manual_seed(config.seed)
+    with fixed_draws(config.seed):
         backbone = getattr(backbones, config.backbone)(
             attention=config.attention,
             stem=config.stem,

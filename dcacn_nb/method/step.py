@@ -22,7 +22,7 @@ from ..core.checks import check_in
 from ..core.devices import pick_device
 from ..core.events import HeadSet
 from ..core.ranks import alone, gather, rank, share, sum_gradients, world
-from ..core.seeds import generator
+from ..core.seeds import fixed_draws, generator
 from ..core.steps import run_through
 from ..data.batching import fetch
 from .config import TrainConfig, build_model, build_views
@@ -359,9 +359,8 @@ def own_draws(state: TrainState, device: torch.device) -> "Iterator[None]":
     if not any("Drop" in type(module).__name__ for module in state.model.modules()):
         yield
         return
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        others = (rank(),) if rank() else ()  # no two processes drop alike
-        torch.manual_seed(generator(state.config.seed, DROPOUT, state.step, *others).initial_seed())
+    others = (rank(),) if rank() else ()  # no two processes drop alike
+    with fixed_draws(state.config.seed, DROPOUT, state.step, *others, device=device):
         yield
 
 # %% ../../nbs/method/08_step.ipynb #1b059fee

@@ -19,7 +19,7 @@ from dcacn_nb.core.checks import check_in
 from dcacn_nb.core.events import REASONS, Evaluated, Event, RunFinished, RunStarted
 from dcacn_nb.core.text import logger
 from dcacn_nb.method.step import TrainState, encode
-from dcacn_nb.runs.folder import FolderGone, RunFolder
+from dcacn_nb.runs.folder import FolderGone, RunFolder, given_back
 from dcacn_nb.runs.log import notify
 from dcacn_nb.runs.threads import Neighbours, release_after_cells, release_threads
 from dcacn_nb.runs.together import agree
@@ -64,14 +64,11 @@ class Run:
         "Give every observer the events of a resumed run so far."
         if self._disk is None:
             return
-        try:
+        with given_back(self._disk):
             for event in self._disk.past():
                 self._note(event)
                 notify(self._observers, event)
             self._disk.begin()
-        except BaseException:  # e.g. a damaged log: the folder must not stay locked
-            self._disk.close()
-            raise
 
     # ---- what a user sees and does
     def start(self) -> "Run":

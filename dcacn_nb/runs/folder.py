@@ -146,11 +146,8 @@ class RunFolder:
             raise OSError(error.errno, text, str(path)) from error
         self._identity, self._notes, self._kept = _identity(self.path), dict(notes or {}), 0
         self._log: RunLog | None = None
-        try:
+        with given_back(self):
             self._open(protocol or {}, resume)
-        except BaseException:
-            self.close()
-            raise
 
     def _open(self, protocol: dict, resume: bool) -> None:
         "Make the folder a run; or restore the last checkpoint of the run that is there, and change nothing yet."
@@ -289,6 +286,17 @@ class RunFolder:
     def close(self) -> None:
         "Let other runs use the folder."
         self._lock.release()
+
+
+@contextmanager
+def given_back(folder: "RunFolder | None") -> "Iterator[None]":
+    "Let other runs use the folder if what is done here fails, e.g. on a damaged log."
+    try:
+        yield
+    except BaseException:
+        if folder is not None:
+            folder.close()
+        raise
 
 
 def _check_home(run_dir: Path, home: Path) -> None:

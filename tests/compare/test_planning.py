@@ -2,11 +2,14 @@
 
 import dataclasses
 import tempfile
+import time
 
+import psutil
 import pytest
 import torch
 
 import dcacn_nb as dc
+from dcacn_nb.compare.memory import EVERY, PeakMemory
 from dcacn_nb.compare.planning import LINK, Plan, plan, plan_changes
 from dcacn_nb.core.events import Evaluated, SnapshotTaken
 from dcacn_nb.data.loading import load_images
@@ -110,3 +113,12 @@ def test_nothing_is_left_and_bad_input_is_refused(images, config, tmp_path, monk
         plan(images, dataclasses.replace(config, batch_size=200), steps=3)
     plan(images, dataclasses.replace(config, epochs=1), steps=3)
     assert not list(tmp_path.iterdir())
+
+
+def test_memory_that_comes_and_goes_counts():
+    with PeakMemory() as memory:
+        before = psutil.Process().memory_info().rss
+        block = bytearray(b"x") * (1 << 27)
+        time.sleep(10 * EVERY)
+        del block
+    assert memory.peak - before > 2**27 - 2**24

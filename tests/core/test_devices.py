@@ -1,29 +1,12 @@
-"What a processor can do, and the precision that follows from it."
+"The precision of the computation."
 
 import contextlib
 
 import pytest
 import torch
 
-from dcacn_nb.core.devices import cpu_has
 from dcacn_nb.method import step
 from dcacn_nb.method.config import TrainConfig
-
-
-@pytest.mark.parametrize(
-    "flags, either, amx",
-    [
-        ("fpu avx2 avx512_bf16", True, False),
-        ("amx_tile amx_bf16 avx512_bf16", True, True),
-        ("amx_bf16", True, True),
-        ("avx512f avx512_bf16x amx_tile avx_ne_convert", False, False),
-    ],
-)
-def test_a_processor_says_whether_it_has_bfloat16(flags, either, amx, tmp_path):
-    file = tmp_path / "cpuinfo"
-    file.write_text(f"processor : 0\nflags\t\t: {flags}\n")
-    assert cpu_has("amx_bf16", "avx512_bf16", cpuinfo=file) is either and cpu_has("amx_bf16", cpuinfo=file) is amx
-    assert not cpu_has("amx_bf16", cpuinfo=tmp_path / "none")
 
 
 @pytest.mark.parametrize(

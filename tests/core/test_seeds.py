@@ -1,10 +1,13 @@
 "Random numbers are a function of (seed, purpose, step); the device is one that exists."
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 
 from dcacn_nb.core.devices import pick_device, versions
-from dcacn_nb.core.seeds import generator
+from dcacn_nb.core.seeds import fixed_draws, generator
 
 
 def draw(*names):
@@ -43,6 +46,27 @@ def test_a_thousand_seeds_give_a_thousand_values():
 def test_negative_streams_are_refused(stream, words):
     with pytest.raises(ValueError, match=words):
         generator(*stream)
+
+
+def slowly(*names):
+    "Two draws of PyTorch's own generator, with time between them for another thread."
+    with fixed_draws(*names):
+        first = torch.rand(2)
+        time.sleep(0.02)
+        return torch.cat([first, torch.rand(2)]).tolist()
+
+
+def test_draws_of_pytorch_s_own_are_fixed_in_threads_too():
+    "Threads share its generator: what one draws must not depend on the others, nor what the caller draws next."
+    torch.manual_seed(4)
+    expected = [slowly(0), slowly(1), slowly(0, 2), slowly(0, 2)]
+    assert expected[0] != expected[1] != expected[2] == expected[3]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda names: slowly(*names), [(0,), (1,), (0, 2), (0, 2)])) == expected
+    after = torch.rand(1)
+    assert after == torch.rand(1, generator=torch.Generator().manual_seed(4))
+    with fixed_draws(0), fixed_draws(1):  # one inside the other
+        pass
 
 
 def test_devices_that_do_not_exist_are_refused():

@@ -12,8 +12,8 @@ from dcacn_nb.core.events import Evaluated
 from dcacn_nb.data.feature_set import FeatureSet
 from dcacn_nb.fitting import fit
 from dcacn_nb.heads._parts import merges
-from dcacn_nb.heads._parts.merges import group_steps, grown_groups, merge_steps, merged, shared_neighbours
-from dcacn_nb.heads.dcacn import EvenFeatures, dcacn, matched, modularities, parallel_balance, parallel_contrast
+from dcacn_nb.heads._parts.merges import group_steps, grown_groups, merge_steps, merged, modularity, shared_neighbours
+from dcacn_nb.heads.dcacn import EvenFeatures, dcacn, matched, parallel_balance, parallel_contrast
 from dcacn_nb.methods import find_method
 
 SMALL = dict(heads=4, vote=2, components=0, neighbours=5)
@@ -58,7 +58,7 @@ def test_balance_is_zero_for_the_shares_that_are_wanted():
 def test_modularity_by_counting():
     clusters = torch.tensor([[0, 0, 1, 1], [0, 1, 0, 1], [0, 0, 0, 0]])
     neighbours = torch.tensor([[1], [0], [3], [2]])  # pairs (0,1) and (2,3)
-    assert modularities(clusters, neighbours, 2).tolist() == [0.5, -0.5, 0]
+    assert [modularity(neighbours, each) for each in clusters] == [0.5, -0.5, 0]
 
 
 def test_groups_of_any_size_hang_together():
@@ -128,8 +128,8 @@ def test_uneven_groups_are_found_and_the_heads_of_highest_modularity_vote(blobs)
     model = run.model
     with torch.no_grad():
         each = model.cluster_heads(model.backbone(blobs.features)).argmax(2)
-    worth = modularities(each, run.state.memory["neighbours"], 3)
-    assert model.members.tolist() == worth.argsort(descending=True, stable=True)[:2].tolist()
+    worth = [modularity(run.state.memory["neighbours"], clusters) for clusters in each]
+    assert model.members.tolist() == sorted(range(len(worth)), key=lambda h: -worth[h])[:2]
 
 
 def test_each_head_starts_from_groups_of_its_own_and_keeps_near_their_sizes(blobs):
