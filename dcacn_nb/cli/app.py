@@ -69,6 +69,22 @@ class Group(typer.core.TyperGroup):
         return super().parse_args(ctx, ["--debug"] * (len(rest) < len(args)) + rest)
 
 
+class Command(typer.core.TyperCommand):
+    "A command that notes which options were given: one that does nothing here is refused by `refuse_idle`."
+
+    def invoke(self, ctx):
+        "Note, and call."
+        given = [p for p in self.params if getattr(ctx.get_parameter_source(p.name), "name", "") == "COMMANDLINE"]
+        call.given = {p.name: self._as_written(p, ctx.params.get(p.name)) for p in given}
+        return super().invoke(ctx)
+
+    @staticmethod
+    def _as_written(option, value) -> str:
+        "The option's long name; of a switch, the half that was given."
+        names = option.secondary_opts if value is False and option.secondary_opts else option.opts
+        return max(names, key=len)
+
+
 app = typer.Typer(cls=Group, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=ABOUT)
 for command in (
     train.demo,
@@ -87,7 +103,7 @@ for command in (
     grids.ablate,
     grids.grid,
 ):
-    app.command()(command)
+    app.command(cls=Command)(command)
 app.add_typer(sources.app, name="data")
 app.add_typer(cache.app, name="cache")
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from dcacn_nb.cli import options as o
-from dcacn_nb.cli.output import BadInput, answer, checking, guarded, rows_table, say
+from dcacn_nb.cli.output import BadInput, answer, checking, guarded, refuse_idle, rows_table, say
 from dcacn_nb.cli.reading import is_run, whole_path
 from dcacn_nb.cli.similar import features_of, short_names
 
@@ -60,12 +60,17 @@ def check_new(
 
 def _read(where: Path, exact: bool, encoder: str, on_error: str, weights: "Path | None", source: "str | None") -> tuple:
     "Features, unless the bytes suffice, and the files of the images if these are there."
+    from dcacn_nb.data.catalogue import FEATURE_SUFFIXES
+
     if exact and source is None and where.is_dir() and not is_run(where):
+        refuse_idle("similar images, and --exact compares bytes", "encoder", "encoder_weights", "on_error")
         from dcacn_nb.data.listing import list_source
 
         with checking():
             listing = list_source(whole_path(str(where)))
         return None, [listing.full_name(i) for i in range(len(listing.files))]
+    if where.suffix.lower() in FEATURE_SUFFIXES and where.is_file():
+        refuse_idle(f"images, and {where} holds features", "encoder_weights")
     features = features_of(where, encoder, on_error, weights, source).features
     paths = features.paths
     if paths is not None and not all(Path(path).is_file() for path in paths):

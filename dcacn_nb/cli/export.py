@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from dcacn_nb.cli import options as o
-from dcacn_nb.cli.output import BadInput, answer, checking, guarded, say
+from dcacn_nb.cli.output import BadInput, answer, checking, guarded, refuse_idle, say
 from dcacn_nb.cli.reading import network_of, of_run, open_source, run_settings
 from dcacn_nb.core.files import open_regular
 from dcacn_nb.core.text import from_csv_cell
@@ -34,8 +34,8 @@ def export(
     suffix = SUFFIXES.get(to)
     if suffix and target.suffix.lower() != suffix:
         raise BadInput(f"{target} must end in {suffix} for --to {to.value}")
-    if to not in NETWORKS.values() and which is not o.Which.last:
-        raise BadInput("--which is for networks (.onnx, .pt2); clusters are those of the last network")
+    if to not in NETWORKS.values():
+        refuse_idle("networks (.onnx, .pt2), and clusters are those of the last one", "which")
     run_settings(run_dir)  # refuses a folder that holds no run
     if to in NETWORKS.values():
         _export_network(run_dir, target, only, which, encoder_weights)
@@ -54,8 +54,7 @@ def export(
 
 def _export_network(run_dir: Path, target: Path, only: "list[str] | None", which: o.Which, weights: "Path | None"):
     "The network, and what was found when its file was compared with it."
-    if only:
-        raise BadInput("--only is for clusters, not for a network; leave it out")
+    refuse_idle("clusters, and this is the network", "only", "source")
     from dcacn_nb.report.network_file import export_network
 
     with checking():
@@ -75,6 +74,8 @@ def run_table(
     from dcacn_nb.clusters.groups import GroupingFile
 
     listed = source is None and os.path.lexists(run_dir / "clusters.csv")
+    if listed:
+        refuse_idle("clusters that are computed again, and the run has clusters.csv", "encoder_weights")
     table = _table_of_files(run_dir) if listed else _table_of_network(run_dir, weights, source)
     grouping = GroupingFile(run_dir).read(run_settings(run_dir)["config"]["n_clusters"])
     table["group"] = grouping.assign(table["index"].to_numpy(), table["cluster"].to_numpy())

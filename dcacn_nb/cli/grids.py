@@ -15,6 +15,7 @@ from dcacn_nb.cli import options as o
 from dcacn_nb.cli.output import answer, call, checking, complain, guarded, rows_table, say
 from dcacn_nb.cli.reading import (
     check_encoder,
+    check_options,
     check_source,
     count_classes,
     open_source,
@@ -70,6 +71,7 @@ def compare(
         place = Place(on.value, jobs, _resources(slurm), wait)
         place.check()
         check_source(source)
+        check_options(source)
         weights = check_encoder(encoder, encoder_weights)
         check_together(base)
         asked = base | ({} if image_size is None else {"image_size": image_size})
@@ -123,6 +125,7 @@ def ablate(
         place = Place(on.value, jobs, _resources(slurm), wait)
         place.check()
         check_source(source)
+        check_options(source)
         check_together(base)
         images = _images(source, root=str(root), limit=limit, image_size=image_size, on_error=on_error.value)
         clusters = clusters or count_classes(images)

@@ -30,8 +30,9 @@ from rich.table import Table
 from dcacn_nb.cli import signals
 from dcacn_nb.core.text import printable
 
-# switches of the present call, and what an interrupted call adds; every call sets them again
-call = SimpleNamespace(debug=False, json=False, on_interrupt="", rank=0)
+# switches of the present call, the options that were given to it (argument -> as written), and what an interrupted call
+# adds; every call sets them again
+call = SimpleNamespace(debug=False, json=False, on_interrupt="", rank=0, given={})
 
 
 def steady_streams() -> None:
@@ -115,6 +116,16 @@ def resume_command(
 
 class BadInput(Exception):
     "Input that cannot be used; its text says what would be right."
+
+
+def refuse_idle(
+    why: str,  # what the options are for, and that this is not there
+    *names: str,  # of the command's arguments
+) -> None:
+    "Refuse options that were given and would do nothing: whoever gives one expects something of it."
+    for name in names:
+        if name in call.given:
+            raise BadInput(f"{call.given[name]} is for {why}; leave it out")
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import typer
 
 from dcacn_nb.cli import options as o
 from dcacn_nb.cli.output import answer, checking, complain, guarded, rows_table, say
-from dcacn_nb.cli.reading import check_source, count_classes, open_source, whole_path
+from dcacn_nb.cli.reading import check_options, check_source, count_classes, open_source, whole_path
 from dcacn_nb.cli.running import configure
 from dcacn_nb.cli.settings import check_settings, check_together, parse_settings
 
@@ -44,6 +44,7 @@ def plan(
         check_settings(base, clusters, method)
         check_together(base)
         check_source(source)
+        check_options(source)
         reading = dict(root=str(root), limit=limit, image_size=image_size, on_error=on_error.value)
         found = open_source(whole_path(source), extra=False, seed=0, **reading)
         clusters = clusters or count_classes(found)

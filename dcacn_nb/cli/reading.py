@@ -7,7 +7,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from dcacn_nb.cli.output import BadInput, call, checking, say
+from dcacn_nb.cli.output import BadInput, call, checking, refuse_idle, say
 from dcacn_nb.core.downloads import no_downloads
 
 
@@ -46,6 +46,27 @@ def check_source(
 
     with checking():
         list_source(source)
+
+
+PIXELS = ("image_size", "upright", "backbone", "width", "attention")  # options of training from scratch
+ENCODING = ("encoder", "encoder_weights")
+
+
+def check_options(
+    source: str,  # known name, folder, or file of features
+) -> None:
+    "Refuse options that do nothing for images of this kind."
+    from dcacn_nb.data.catalogue import FEATURE_SUFFIXES, SOURCES, SYNSETS
+
+    path = Path(source).expanduser()
+    if source in SOURCES:
+        refuse_idle(f"sources with unlabelled images (stl10), and {source} has none", *["extra"][source == "stl10" :])
+        refuse_idle(f"images in files, and those of {source} are not", *["on_error"][source in SYNSETS :])
+    elif path.suffix.lower() in FEATURE_SUFFIXES and path.is_file():
+        refuse_idle(f"known sources, and {source} is a file", "root", "split", "download", "extra")
+        refuse_idle(f"images, and {source} holds features", *ENCODING, *PIXELS, "on_error", "views")
+    elif path.is_dir():
+        refuse_idle(f"known sources, and {source} is a folder", "root", "split", "download", "extra")
 
 
 def check_encoder(
@@ -126,11 +147,11 @@ def pick_encoder(
         return None
     from dcacn_nb.data.catalogue import FEATURE_SUFFIXES
 
-    if Path(source).suffix.lower() in FEATURE_SUFFIXES:
-        if encoder != "auto":
-            raise BadInput(f"--encoder {encoder} is for images, and {source} holds features; leave it out")
-        return None
     scratch = _of_pixels(asked)
+    if Path(source).suffix.lower() in FEATURE_SUFFIXES:
+        if scratch:
+            raise BadInput(f"{scratch[0]} is for training from scratch, and {source} holds features; leave it out")
+        return None
     if encoder == "auto":
         return None if scratch else _suitable_encoder(source, method)
     if scratch:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dcacn_nb.cli import options as o
-from dcacn_nb.cli.output import BadInput, answer, checking, guarded, rows_table, say
+from dcacn_nb.cli.output import BadInput, answer, checking, guarded, refuse_idle, rows_table, say
 from dcacn_nb.cli.reading import check_encoder, is_run, network_of, of_run, open_source
 
 
@@ -85,6 +85,9 @@ def features_of(
         raise wrong
     from dcacn_nb.data.catalogue import FEATURE_SUFFIXES
 
+    kind = "a run" if is_run(where) else "a file of features" if not where.is_dir() else ""
+    if kind:
+        refuse_idle(f"a folder of images, and {where} is {kind}", "encoder", "on_error")
     if is_run(where):
         return _of_run(where, weights, source)
     if source is not None:

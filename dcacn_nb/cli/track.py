@@ -1,7 +1,7 @@
 """`dcacn track`: a run shown in TensorBoard or Weights & Biases, while it trains or afterwards, on any machine."""
 
 from dcacn_nb.cli import options as o
-from dcacn_nb.cli.output import answer, call, checking, guarded, say
+from dcacn_nb.cli.output import answer, call, checking, guarded, refuse_idle, say
 from dcacn_nb.cli.reading import run_settings
 
 
@@ -14,6 +14,8 @@ def track(
     as_json: o.AsJson = False,
 ) -> None:
     "Write a run's losses, health and scores for TensorBoard, or offline for Weights & Biases; a live run is followed."
+    if to is o.TrackTo.tensorboard:
+        refuse_idle("wandb (--to wandb)", "project")
     run_settings(run_dir)
     from dcacn_nb.core.locks import is_held
     from dcacn_nb.runs.log import follow_events

@@ -8,10 +8,11 @@ from typing import Annotated
 import typer
 
 from dcacn_nb.cli import options as o
-from dcacn_nb.cli.output import BadInput, checking, complain, guarded, say
+from dcacn_nb.cli.output import BadInput, checking, complain, guarded, refuse_idle, say
 from dcacn_nb.cli.reading import (
     check_encoder,
     check_number,
+    check_options,
     check_source,
     is_run,
     of_run,
@@ -75,6 +76,7 @@ def fit(
     "Cluster the images of a known source or of a folder."
     if restarted() and run_dir is not None and is_run(run_dir):
         return resume(run_dir, as_json=as_json)
+    _check_sort_how(sort_into)
     check_launch(run_dir, None)
     default_name, run_dir = run_dir is None, new_run_dir(run_dir, source, seed)
     method = "finetune" if (preset, method) == (o.Preset.finetune, "dcacn") else method
@@ -82,6 +84,7 @@ def fit(
     named = _given(epochs=epochs, batch_size=batch_size, amp=amp, backbone=backbone, width=width, attention=attention)
     changes = _changes({"seed": seed, "device": device} | named, settings, clusters, method)
     check_source(source)
+    check_options(source)
     tuned, encoder_weights = weights_to_tune(method, encoder_weights)
     weights = check_encoder(encoder, encoder_weights)
     check_number(source, changes.get("n_clusters", clusters), labels)
@@ -129,12 +132,14 @@ def resume(
     as_json: o.AsJson = False,
 ) -> None:
     "Resume a run that was interrupted or killed, from its last checkpoint, with all that was to follow it."
+    _check_sort_how(sort_into)
     with checking():
         check_device(device or "auto")
     reading, about = of_run(run_dir, source, encoder_weights), run_settings(run_dir)
     moved = source is not None or encoder_weights is not None
     then, fetch = reading.get("then", {}), reading.pop("fetch", True)
     check_launch(run_dir, reading.get("encoder"))
+    check_options(reading["source"])
     unasked = then.pop("unasked", None)
     reading["then"] = then | check_sort_into(sort_into, reading["source"], run_dir, sort_how.value)
     if unasked and sort_into is None:
@@ -161,6 +166,12 @@ def resume(
     finish(run, images, run_dir, reading["then"])
 
 
+def _check_sort_how(sort_into: "Path | None") -> None:
+    "Refuse a way of sorting where nothing is sorted."
+    if sort_into is None:
+        refuse_idle("--sort-into, which is not given", "sort_how")
+
+
 @guarded
 def demo(
     what: Annotated[o.Demo, typer.Argument(help="digits: from scratch; photos: with a pretrained encoder.")] = (
@@ -180,6 +191,7 @@ def demo(
     default_name, run_dir = run_dir is None, new_run_dir(run_dir, "demo", seed)
     changes = _changes({"seed": seed} | _given(epochs=epochs), settings)
     if what is o.Demo.photos:
+        refuse_idle("the digits, and these are photos", "baselines")
         _demo_photos(claimed(run_dir) if default_name else run_dir, seed, limit, changes)
         return
     with checking():
