@@ -7,9 +7,17 @@ from typing import Annotated
 import typer
 
 from dcacn_nb.cli import options as o
-from dcacn_nb.cli.output import BadInput, answer, checking, guarded, say
-from dcacn_nb.cli.reading import check_source, network_of, of_run, open_source
-from dcacn_nb.cli.results import explained, in_words, report_files, sizes_in_words, write_clusters
+from dcacn_nb.cli.output import BadInput, answer, checking, guarded, refuse_idle, say
+from dcacn_nb.cli.reading import check_options, check_source, network_of, of_run, open_source
+from dcacn_nb.cli.results import (
+    explained,
+    in_words,
+    list_unread,
+    report_files,
+    sizes_in_words,
+    unread_place,
+    write_clusters,
+)
 from dcacn_nb.cli.which import say_changes
 from dcacn_nb.core.downloads import no_downloads
 
@@ -27,6 +35,7 @@ def evaluate(
     "Assign images with a trained network, and score them if they have labels."
     if source is not None:
         check_source(source)
+        check_options(source)
     known = None if source is not None else of_run(run_dir, None, encoder_weights)
     model, config = network_of(run_dir, which.value)
     from dcacn_nb.data.feature_set import training_tensor
@@ -38,7 +47,10 @@ def evaluate(
     reading: dict = {"extra": False} | ({} if "dim" in about else {"channels": config.channels})
     reading |= {"root": str(root)} if root else {}
     reading |= {"on_error": on_error.value} if on_error else {}
+    if not about["encoder"]:
+        refuse_idle(f"features by an encoder, and {run_dir} was not trained on such", "encoder_weights")
     if known is not None:
+        check_options(known["source"])
         images = open_source(**(known | reading))
     elif about["encoder"]:
         name, file = encoder_source(about["encoder"])
@@ -51,10 +63,15 @@ def evaluate(
     p = encode(model, training_tensor(images), config).numpy()
     health = assignment_health(p)
     scores = None if images.labels is None else evaluate_clustering(images.labels, p.argmax(1))
+    from dcacn_nb.data.unread import unread_in_words
+
     say(f"{len(images):,} images, {which.value} network of {run_dir}")
+    for line in unread_in_words(images.protocol, len(images)):
+        say(line)
     say(scores.summary() if scores else "no labels, so no scores")
     say("share of images by cluster: " + ", ".join(f"{share:.3f}" for share in health["cluster_share"]))
     scored = {"scores": scores and scores.as_dict(), "health": health, "pictures_changed": changed}
+    scored["skipped"] = images.protocol["skipped"]
     answer({"run_dir": run_dir, "which": which.value, "n_images": len(images)} | scored)
 
 
@@ -85,11 +102,9 @@ def predict(
     write_clusters(output, images.paths, p)
     sizes = [int((p.argmax(1) == k).sum()) for k in range(config.n_clusters)]
     say(_of_one(images.paths[0], p[0]) if len(p) == 1 else sizes_in_words(sizes))
-    skipped = images.protocol["skipped"]
-    if skipped:
-        say(f"{len(skipped):,} file{'s' * (len(skipped) > 1)} left out: not readable; each is named above")
     say(f"Clusters: {output}")
-    answer({"output": output, "n_images": len(images), "cluster_sizes": sizes, "skipped": images.protocol["skipped"]})
+    found = {"output": output, "n_images": len(images), "cluster_sizes": sizes}
+    answer(found | list_unread(images, output))
 
 
 def _of_one(path: str, p) -> str:
@@ -106,8 +121,9 @@ def _check_paths(run_dir: Path, folder: Path, output: Path, overwrite: bool) -> 
         raise BadInput(f"{folder} does not exist; give a folder of images, or one image")
     if output.is_dir():
         raise BadInput(f"--output {output} is a folder; give the CSV file to write")
-    if output.exists() and not overwrite:
-        raise BadInput(f"--output {output} exists already; give another file, or --overwrite")
+    for path in (output, unread_place(output)):
+        if path.exists() and not overwrite:
+            raise BadInput(f"--output {output}: {path} exists already; give another file, or --overwrite")
 
 
 @guarded

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from dcacn_nb.cli import options as o
 from dcacn_nb.cli.output import BadInput, answer, call, checking, guarded, say
-from dcacn_nb.cli.reading import check_encoder, check_source, whole_path
+from dcacn_nb.cli.reading import check_encoder, check_options, check_source, whole_path
+from dcacn_nb.cli.results import list_unread, unread_place
 from dcacn_nb.cli.settings import check_device
 
 
@@ -28,8 +29,13 @@ def embed(
     as_json: o.AsJson = False,
 ) -> None:
     "Turn images into features with a pretrained encoder, and write them as one file."
+    from dcacn_nb.data.catalogue import FEATURE_SUFFIXES
+
     _check_output(output, overwrite)
     check_source(source)
+    check_options(source)
+    if Path(source).suffix.lower() in FEATURE_SUFFIXES:
+        raise BadInput(f"{source} holds features already; give images")
     weights = check_encoder(encoder, encoder_weights).get("encoder_weights")
     with checking():
         check_device(device)
@@ -48,8 +54,8 @@ def embed(
         save_features(found, output)
     _report(found, sum(fresh), seconds, output)
     facts = {"n_images": len(found), "dim": found.dim, "views": views, "encoder": found.protocol["encoder"]}
-    work = {"skipped": found.protocol["skipped"], "encoded": sum(fresh), "seconds": round(seconds, 3)}
-    answer({"output": output, **facts, **work})
+    work = {"encoded": sum(fresh), "seconds": round(seconds, 3)}
+    answer({"output": output, **facts, **work, **list_unread(found, output)})
 
 
 def _check_output(output: Path, overwrite: bool) -> None:
@@ -60,17 +66,16 @@ def _check_output(output: Path, overwrite: bool) -> None:
         raise BadInput(f"--output {output} must end in one of {' '.join(FEATURE_SUFFIXES)}")
     if output.is_dir():
         raise BadInput(f"--output {output} is a folder; give the file to write")
-    if output.exists() and not overwrite:
-        raise BadInput(f"--output {output} exists already; give another file, or --overwrite")
+    for path in (output, unread_place(output)):
+        if path.exists() and not overwrite:
+            raise BadInput(f"--output {output}: {path} exists already; give another file, or --overwrite")
 
 
 def _report(found, fresh: int, seconds: float, output: Path) -> None:
     "What was done, how fast, and where the result is."
     say(repr(found))
-    skipped = found.protocol["skipped"]
-    if skipped:
-        say(f"{len(skipped):,} {'file' if len(skipped) == 1 else 'files'} left out: not readable")
-    before = len(found) + len(skipped) - fresh
+    files = sum(not name.endswith("/") for name in found.protocol["skipped"])
+    before = len(found) + files - fresh
     if before:
         say(f"{before:,} images were encoded before: their features come from the cache")
     if fresh:

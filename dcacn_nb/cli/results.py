@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from dcacn_nb.cli.output import BadInput, complain, resume_command, say
+from dcacn_nb.cli.output import BadInput, checking, complain, resume_command, say
 
 SCORES = "ACC {acc:.3f}  NMI {nmi:.3f}  ARI {ari:.3f}  (labels were used for these scores alone, never in training)"
 
@@ -54,6 +54,7 @@ def summarise(run, images, run_dir: Path) -> dict:
     "Print how a run went, for people, and return the same as a dictionary."
     import numpy as np
 
+    from dcacn_nb.data.unread import UNREADABLE, unread_in_words
     from dcacn_nb.report.record import cluster_names
 
     sizes = np.bincount(run.assignments, minlength=run.config.n_clusters).tolist()
@@ -62,7 +63,17 @@ def summarise(run, images, run_dir: Path) -> dict:
     names = cluster_names(run_dir)
     named = [f"Names: {', '.join(f'{k} {name}' for k, name in sorted(names.items()))}"] if names else []
     report = [f"Report: {file}" for file in files]
-    for line in [sizes_in_words(sizes), *named, *scores, *words, *explained(words), f"Run folder: {run_dir}", *report]:
+    unread = unread_in_words(images.protocol, len(images), run_dir / UNREADABLE)
+    for line in [
+        sizes_in_words(sizes),
+        *named,
+        *scores,
+        *words,
+        *explained(words),
+        f"Run folder: {run_dir}",
+        *report,
+        *unread,
+    ]:
         say(line)
     return {
         "status": run.status,
@@ -74,7 +85,29 @@ def summarise(run, images, run_dir: Path) -> dict:
         "health": run.health,
         "diagnosis": words,
         "reports": files,
+        "unreadable": run_dir / UNREADABLE if unread else None,
     }
+
+
+def list_unread(
+    images,  # ImageSet or FeatureSet
+    beside: Path,  # the file that was made of them: the list gets its name, with _unreadable.csv at the end
+) -> dict:  # for the answer: what could not be read, and where it is listed
+    "Write down which files could not be read, and say it."
+    from dcacn_nb.data.unread import keep_unread, unread_in_words
+
+    with checking():
+        file = keep_unread(images.protocol, unread_place(beside))
+    for line in unread_in_words(images.protocol, len(images), file):
+        say(line)
+    return {"skipped": images.protocol["skipped"], "unreadable": file}
+
+
+def unread_place(
+    beside: Path,  # a file to write
+) -> Path:
+    "Where the files are listed that cannot be read."
+    return beside.with_name(f"{beside.stem}_unreadable.csv")
 
 
 def write_clusters(path: Path, names: "list[str]", probabilities, home: "Path | None" = None) -> None:

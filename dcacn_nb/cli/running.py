@@ -159,7 +159,9 @@ def configure(
         clusters = changes.pop("n_clusters", clusters)
         if upright is None and not hasattr(images, "features"):
             upright, why = must_stay_upright(images.images)
-            complain(f"{why[0].upper()}{why[1:]}")
+            complain(
+                f"{why[0].upper()}{why[1:]}".replace("upright=False", "--mirror").replace("upright=True", "--upright")
+            )
         return settings_for(images, clusters, preset, upright, method, **changes)
 
 

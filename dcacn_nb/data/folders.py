@@ -24,7 +24,8 @@ from dcacn_nb.data.rows import new_rows, note_measured, read_measured, work_fold
 log = logger(__name__)
 
 LARGEST = 224  # px of the shorter side, where no size is asked for
-PAGED = {".tif", ".tiff", ".gif", ".webp", ".apng"}  # kinds of files that may hold several pictures
+PAGED = {".tif", ".tiff", ".gif", ".webp", ".apng", ".png"}  # kinds of files that may hold several pictures
+NAMED = 10  # unreadable files that the log names; the protocol has all
 AHEAD = 64  # decoded images that may wait to be written
 NOTED = 30.0  # seconds between two notes of what has been measured
 MANY = 1000  # files from which on measuring them is worth a note
@@ -112,8 +113,9 @@ def refuse_or_log(
     root: Path,
     bad: "dict[str, str]",  # file or sub-folder -> reason
     on_error: str,  # "raise" or "skip"
+    before: int = 0,  # how many were logged earlier in the same work
 ) -> None:
-    "Raise for the first unreadable file or folder, or log them all."
+    "Raise for the first unreadable file or folder, or log the first ones."
     if bad and on_error == "raise":
         name, reason = next(iter(bad.items()))
         kind = "folder" if (root / name).is_dir() else "file" if Path(name).suffix in PACKED else "image"
@@ -121,8 +123,10 @@ def refuse_or_log(
             f"cannot read {kind} {root / name} ({reason}); {len(bad)} such file(s) so far; "
             "pass on_error='skip' to leave them out"
         )
-    for name, reason in bad.items():
+    for name, reason in list(bad.items())[: max(0, NAMED - before)]:
         log.warning("skipped %s (%s)", root / name, reason)
+    if before <= NAMED < before + len(bad):
+        log.warning("further files that cannot be read are not named here")
 
 
 def unread_pages(

@@ -253,10 +253,21 @@ def upright_size(
     return (height, width) if orientation(image) >= 5 else (width, height)
 
 
+def _is_animated(path: "str | Path") -> bool:
+    "Whether a PNG file has the mark of an animation, which stands near its start."
+    try:
+        with open(path, "rb") as file:
+            return b"acTL" in file.read(2**14)
+    except OSError:
+        return False
+
+
 def count_pages(
     path: AnImage,
 ) -> int:  # pages or frames; 1 where it cannot be told
     "How many pictures a file holds, from its directory of pages."
+    if suffix_of(str(path)) == ".png" and not _is_animated(path):
+        return 1
     try:
         with reading(path), open_image(path) as image:
             return int(getattr(image, "n_frames", 1))

@@ -77,6 +77,13 @@ class Listing:
         packed = None if self.packed is None else self.packed.subset(chosen)
         return replace(self, files=[self.files[i] for i in chosen], labels=labels, packed=packed)
 
+    def all_unread(
+        self,
+        files: "dict[str, str]",  # file -> why it could not be read
+    ) -> "dict[str, str]":
+        "Sub-folders that could not be entered, with a slash at the end, and files."
+        return {f"{name}/": reason for name, reason in self.unreadable.items()} | files
+
     def class_counts(self) -> "dict[str, int]":  # class name -> number of images; empty without labels
         "How many images each class has."
         counts = Counter(self.labels or [])
@@ -93,14 +100,14 @@ def few_words(
 
 
 def _left_out(ignored: "dict[str, int]", system: "dict[str, int]") -> "tuple[str, ...]":
-    "Sentences on what is left out: files by suffix, system folders, photos for which a package is missing."
+    "Sentences on what is left out: files by suffix, system and hidden folders, photos for which a package is missing."
     notes = []
     count = sum(ignored.values())
     if count:
         notes.append(f"{count:,} file{'s' * (count > 1)} left out ({few_words(ignored)})")
     count = sum(system.values())
     if count:
-        notes.append(f"{count:,} system folder{'s' * (count > 1)} left out ({few_words(system)})")
+        notes.append(f"{count:,} system or hidden folder{'s' * (count > 1)} left out ({few_words(system)})")
     missing = [(kind, ignored[kind], remedy) for kind, remedy in unreadable_kinds().items() if kind in ignored]
     notes += [f"{n} {kind} {'file is' if n == 1 else 'files are'} left out; {remedy}" for kind, n, remedy in missing]
     return tuple(notes)

@@ -184,7 +184,7 @@ def _load_listing(
         images,
         split,
         resize=facts["resize"],
-        skipped=facts["skipped"],
+        skipped=listing.all_unread(facts["skipped"]),
         ignored=listing.ignored,
         notes=notes,
         limit=kept_limit,

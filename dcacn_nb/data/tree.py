@@ -26,7 +26,7 @@ class Found:
     files: "list[str]" = field(default_factory=list)  # images
     folders: "list[str]" = field(default_factory=list)  # entered
     ignored: "Counter[str]" = field(default_factory=Counter)  # suffix, or reason in brackets -> files left out
-    system: "Counter[str]" = field(default_factory=Counter)  # name -> system folders left out
+    system: "Counter[str]" = field(default_factory=Counter)  # name -> system and hidden folders left out
     unreadable: "dict[str, str]" = field(default_factory=dict)  # folder -> why it cannot be entered
 
 
@@ -89,9 +89,9 @@ class _Walk:
             path = f"{name}/{own}" if name else own
             if kind != "dir":
                 self._file(own, kind, path, linked or is_link)
-            elif _of_system(own):
+            elif _of_system(own) or own.startswith("."):
                 self.found.system[own] += 1
-            elif not own.startswith("."):
+            else:
                 (self.later if is_link else inside).append(path)
         return inside
 

@@ -252,7 +252,9 @@ def _of_files(listing: Listing, found: Entry, protocol: dict) -> FeatureSet:
     kept, here = readable(listing, skipped), os.getcwd()
     labels = None if listing.labels is None else np.array(listing.labels)[kept]
     paths = [os.path.join(here, listing.full_name(i)) for i in kept]
-    facts = dict(skipped=skipped, ignored=listing.ignored, notes=list(listing.notes), count=len(kept))
+    facts = dict(
+        skipped=listing.all_unread(skipped), ignored=listing.ignored, notes=list(listing.notes), count=len(kept)
+    )
     facts |= {"splits": {protocol["split"]: len(kept)}}
     images = torch.from_numpy(arrays["images"]) if "images" in arrays else None
     features = torch.from_numpy(arrays["features"])

@@ -115,7 +115,7 @@ def encode_all(
     with closing(results), bar:
         for batch in _batches(zip(numbers, results), batch_size):
             bad = {pictures.names[i]: result for i, result in batch if isinstance(result, str)}
-            refuse_or_log(pictures.root, bad, on_error)
+            refuse_or_log(pictures.root, bad, on_error, len(rows.done.skipped))
             good = [(i, result) for i, result in batch if not isinstance(result, str)]
             block = _encode_batch(dict(good), pictures, encoder, plan) if good else {}
             rows.append(block, batch[-1][0] + 1, bad)

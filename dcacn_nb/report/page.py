@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from dcacn_nb.core.files import atomic_write, sweep
 from dcacn_nb.core.text import logger
+from dcacn_nb.data.unread import UNREADABLE, unread, unread_in_words
 from dcacn_nb.report import clusters_shown, run_files
 from dcacn_nb.report.clusters_shown import MOST_OUTLIERS, Shown, cluster_rows, duplicate_rows, merge_rows
 from dcacn_nb.report.diagnosis import diagnose, verdict
@@ -20,6 +21,7 @@ from dcacn_nb.report.record import RunRecord, read_record
 from dcacn_nb.report.run_files import Groups, Reference
 
 STATUS = {"completed": "completed", "stopped": "stopped by the user", "interrupted": "interrupted", "failed": "failed"}
+MOST_UNREAD = 50  # files that the page names
 DPI, MOST = 100, 150_000  # pixels per inch and bytes of a picture: the page can be sent by mail
 log = logger(__name__)
 
@@ -111,7 +113,11 @@ def _values(found: Found) -> dict:
         "facts": _facts(record),
         "draw": partial(_draw, found),
         "started": start is not None,
-        "protocol": _worded(start.protocol) if start else {},
+        **_left_out(start.protocol if start else {}, start.n_images if start else 0),
+        "unread_listed": (found.folder / UNREADABLE).is_file(),
+        "protocol": _worded({name: start.protocol[name] for name in start.protocol if name not in _OWN})
+        if start
+        else {},
         "settings": _worded(start.config) if start else {},
         "versions": _worded(start.versions) if start else {},
     }
@@ -129,6 +135,20 @@ def _group_values(shown: Shown, groups: "Groups | None") -> dict:
         "outliers": {"photos": shown.strip(strange), "words": [shown.about(i) for i in strange]} if strange else {},
         "n_outliers": len(groups.outliers),
         "merges": merge_rows(shown, groups),
+    }
+
+
+_OWN = ("skipped", "notes", "ignored")  # of the protocol: shown in a section of their own
+
+
+def _left_out(protocol: dict, count: int) -> dict:
+    "What of the folder is not among the images, and why."
+    notes, found = protocol.get("notes"), unread(protocol)
+    return {
+        "left_out": [str(note) for note in notes] if isinstance(notes, (list, tuple)) else [],
+        "unread": unread_in_words(protocol, count),
+        "unread_files": dict(list(found.items())[:MOST_UNREAD]),
+        "more_unread": len(found) - MOST_UNREAD,
     }
 
 

@@ -41,7 +41,8 @@ def test_what_is_said_of_fresh_work(fake):
     folder_of_images(Path("photos"), each=5)
     (Path("photos") / "light" / "4.png").write_bytes(b"no image")
     said = dcacn("embed", "photos", "--on-error", "skip").stdout
-    assert "10 images read and encoded in" in said and "images/s" in said and "1 file left out" in said
+    assert "10 images read and encoded in" in said and "images/s" in said
+    assert "1 of 10 files could not be read: listed in features_unreadable.csv" in said
     assert "Features: features.npz" in said and len(load_features("features.npz")) == 9
 
 
@@ -62,11 +63,11 @@ def test_bad_input_is_refused_before_the_work(fake):
     Path("folder.npz").mkdir()
     (images / "dark" / "0.png").write_bytes(b"no image")
     for arguments, message in [
-        ((images, "-o", "mine.npz"), "--output mine.npz exists already; give another file, or --overwrite"),
+        ((images, "-o", "mine.npz"), "--output mine.npz: mine.npz exists already; give another file, or --overwrite"),
         ((images, "-o", "folder.npz"), "is a folder; give the file to write"),
         ((images, "-o", "out.txt"), "--output out.txt must end in one of .npy .npz .safetensors"),
         (("nowhere",), "neither a known source"),
-        ((images, "--split", "train"), "no splits"),
+        ((images, "--split", "train"), "--split is for known sources"),
         ((images,), "dark/0.png"),
         ((images,), "--on-error skip"),
     ]:

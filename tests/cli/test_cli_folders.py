@@ -32,9 +32,11 @@ def table(path):
 
 def test_broken_files_stop_or_are_skipped(sorted_run, monkeypatch):
     "One choice for every command that reads images."
-    root, images, _ = sorted_run
+    root, images, result = sorted_run
     monkeypatch.setenv("DCACN_CACHE", str(root / "cache"))
     run = root / "r"
+    assert result["unreadable"] == str(run / "unreadable.csv")
+    assert f"1 of 17 files could not be read: listed in {run}" in dcacn("resume", run).stdout
     for line in (
         ["fit", images, *TINY],
         ["compare", images],
@@ -43,6 +45,7 @@ def test_broken_files_stop_or_are_skipped(sorted_run, monkeypatch):
     ):
         error = dcacn(*line, code=2).stderr
         assert "broken.png" in error and "--on-error skip" in error, line
+    assert [Path(row["path"]).name for row in table(run / "unreadable.csv")] == ["broken.png"]
     assert machine("evaluate", run)["n_images"] == 16, "broken files are skipped as in training"
     assert "broken.png" in dcacn("evaluate", run, "--on-error", "raise", code=2).stderr
     assert machine("evaluate", run, "--source", images, "--on-error", "skip")["n_images"] == 16
@@ -61,7 +64,10 @@ def test_copies_are_sorted_by_cluster(sorted_run):
 def test_images_trained_on_get_their_clusters_again(sorted_run, monkeypatch):
     root, _, result = sorted_run
     monkeypatch.chdir(root)
-    dcacn("predict", "r", "pics", "--on-error", "skip", "-o", root / "again.csv")
+    line = ("predict", "r", "pics", "--on-error", "skip", "-o", root / "again.csv")
+    assert f"1 of 17 files could not be read: listed in {root / 'again_unreadable.csv'}" in dcacn(*line).stdout
+    assert [Path(row["path"]).name for row in table(root / "again_unreadable.csv")] == ["broken.png"]
+    assert "again.csv exists already" in dcacn(*line, code=2).stderr
     names = ("path", "cluster")
     again, rows = table(root / "again.csv"), table(result["clusters"])
     assert [[row[name] for name in names] for row in again] == [[row[name] for name in names] for row in rows], (

@@ -11,6 +11,7 @@ from PIL import Image
 
 from dcacn_nb.data.listing import list_images
 from dcacn_nb.data.tree import SYSTEM_FOLDERS
+from dcacn_nb.data.unread import unread_in_words
 from dcacn_nb.encoders import embed
 
 
@@ -54,7 +55,10 @@ def test_folders_of_systems_and_programs_are_left_out_and_counted(tmp_path):
         save(root / "sub" / name / "a.png", noise(8, 8, seed=i))
     found = list_images(root)
     assert names(found) == ["0.png", "1.png", "2.png"]
-    assert f"{2 * len(junk)} system folders left out" in " ".join(found.notes)
+    save(root / ".mine" / "a.png", noise(8, 8))
+    found = list_images(root)
+    assert names(found) == ["0.png", "1.png", "2.png"]
+    assert f"{2 * len(junk) + 1} system or hidden folders left out" in " ".join(found.notes)
     assert len(list_images(root / "@eaDir").files) == 1, "unless one is asked for itself"
 
 
@@ -81,18 +85,19 @@ def test_all_that_pillow_reads_is_taken_and_the_rest_counted(tmp_path, caplog):
         picture.save(root / f"IMG_{i}", "JPEG")
     picture.save(root / "stack.tif", save_all=True, append_images=[picture] * 7)
     picture.save(root / "moving.gif", save_all=True, append_images=[Image.fromarray(noise(40, 40, seed=9))])
+    picture.save(root / "moving.png", save_all=True, append_images=[Image.fromarray(noise(40, 40, seed=9))])
     for i in range(10):
         (root / f"b{i}.xyz").write_bytes(b"something")
     (root / "README").write_text("P1 is no picture")
     (root / "film.mpg").write_bytes(b"\0\0\1\xb3")
     images = load(root)
-    assert len(images) == len(kinds) + 4
+    assert len(images) == len(kinds) + 5
     assert images.protocol["ignored"] == {".xyz": 10, "(no suffix)": 1, ".mpg": 1}
     assert "12 files left out (.xyz 10, (no suffix) 1, .mpg 1)" in caplog.text
-    assert "8 pages or frames not read (stack.tif 7, moving.gif 1)" in caplog.text
+    assert "9 pages or frames not read (stack.tif 7, moving.gif 1, moving.png 1)" in caplog.text
     caplog.clear()
     assert len(embed(root, FakeEncoder(), progress=False)) == len(images)
-    assert "12 files left out" in caplog.text and "8 pages or frames not read" in caplog.text
+    assert "12 files left out" in caplog.text and "9 pages or frames not read" in caplog.text
 
 
 def test_special_files_are_counted_and_never_opened(tmp_path, monkeypatch):
@@ -176,6 +181,9 @@ def test_a_folder_that_cannot_be_entered_follows_on_error(tmp_path, monkeypatch,
         caplog.clear()
         assert len(read(root, on_error="skip")) == 6
         assert f"skipped {root / 'closed'} (PermissionError" in caplog.text
+        protocol = read(root, on_error="skip").protocol
+        assert list(protocol["skipped"]) == ["closed/"] and "Permission denied" in protocol["skipped"]["closed/"]
+        assert unread_in_words(protocol, 6) == ["1 folder could not be read"]
 
 
 # --- names --------------------------------------------------------------------------------------------------------

@@ -51,6 +51,22 @@ def test_the_order_of_the_page(report):
     assert text.count("<figure>") == 6 and text.index('class="verdict good"') < text.index("<h2>")
 
 
+def test_what_is_not_among_the_images(report, tmp_path):
+    "Notes, and the first of the files that could not be read, with reasons; no dictionaries in the protocol."
+    events, _ = report
+    start = events[0]
+    skipped = {f"{i}.png": f"torn at {i}" for i in range(60)} | {EVIL: "odd"}
+    known = dict(start.protocol, skipped=skipped, notes=["3 files left out (.xyz 3)"], ignored={".xyz": 3})
+    folder = written(tmp_path / "run", [RunStarted("dcacn", {}, known, 300, 10, 5), *events[1:]])
+    for listed in (False, True):
+        text = " ".join(checked(write_report(folder)).split())
+        assert "3 files left out (.xyz 3) 61 of 361 files could not be read." in text and "torn at 49" in text
+        assert "And 11 more." in text and "torn at 50" not in text and "skipped" not in text
+        assert ("All are in unreadable.csv" in text) is listed
+        (folder / "unreadable.csv").touch()
+    assert "Not among the images" not in headings(report[1])
+
+
 def test_strips_are_the_clusters(report):
     "The photos of a cluster's strip are images of that cluster, the surest first, as the last snapshot has them."
     events, path = report
