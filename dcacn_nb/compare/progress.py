@@ -1,6 +1,8 @@
 """How far a grid is, and how long it will take, read from its run folders: on any machine that sees them."""
 
 import html
+import os
+import re
 import statistics
 import sys
 import threading
@@ -19,6 +21,7 @@ from dcacn_nb.core.text import logger, printable
 from dcacn_nb.runs.log import first_event, last_events
 
 log = logger(__name__)
+_CELL = re.compile(r"(?!\.\.?/)[^/\0]+/(?!\.\.?/)[^/\0]+/seed-[^/\0]+")  # nothing that leads out of the grid
 CELLS = "cells.json"
 STATES = ("finished", "running", "interrupted", "failed", "waiting")
 _EVERY = 2.0  # seconds between two looks at the folders
@@ -94,11 +97,20 @@ def _row(name: str, cells: "list[CellState]") -> str:
     return f"<tr><td>{html.escape(printable(name))}</td><td>{' &nbsp; '.join(shown)}</td></tr>"
 
 
+def _planned(folder: Path) -> "list[str]":
+    "The cells that were written down; each is the path of a folder in the grid."
+    if not os.path.lexists(folder / CELLS):
+        return []
+    known = read_object(folder / CELLS).get("cells")
+    if not isinstance(known, list) or not all(isinstance(path, str) and _CELL.fullmatch(path) for path in known):
+        text = "cells must be a list of paths METHOD/SETTING/seed-N"
+        raise ValueError(f"{str(folder / CELLS)!r} is damaged ({text}); remove it")
+    return known
+
+
 def plan_cells(folder: Path, paths: "list[str]") -> None:
     "Write down which cells a grid has; those of earlier calls stay."
-    known = read_object(folder / CELLS)["cells"] if (folder / CELLS).exists() else []
-    if not isinstance(known, list) or not all(isinstance(path, str) for path in known):
-        raise ValueError(f"{str(folder / CELLS)!r} is damaged (cells must be a list of paths); remove it")
+    known = _planned(folder)
     if set(paths) - set(known):
         write_object(folder / CELLS, {"cells": [*known, *(path for path in paths if path not in known)]}, folder)
 
@@ -112,9 +124,8 @@ def grid_progress(
     folder = Path(folder)
     if not (folder / "grid.json").exists():
         raise FileNotFoundError(f"folder must hold a grid, that is, a grid.json, got {str(folder)!r}")
-    planned = read_object(folder / CELLS).get("cells", []) if (folder / CELLS).exists() else []
     there = [path.relative_to(folder).as_posix() for path in sorted(folder.glob("*/*/seed-*")) if path.is_dir()]
-    cells = [known.get(path) or _state(folder, path) for path in dict.fromkeys([*map(str, planned), *there])]
+    cells = [known.get(path) or _state(folder, path) for path in dict.fromkeys([*_planned(folder), *there])]
     known.update({cell.path: cell for cell in cells if cell.state == "finished"})
     return GridState(cells)
 

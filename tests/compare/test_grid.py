@@ -14,6 +14,7 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 from dcacn_nb.compare.cells import make_cell, make_grid
 from dcacn_nb.compare.grid import COLUMNS, collect, count_finished, failures, finished, run_grid
+from dcacn_nb.compare.progress import grid_progress
 from dcacn_nb.core.events import Evaluated, StepDone
 from dcacn_nb.data.loading import load_images
 from dcacn_nb.fitting import fit
@@ -229,6 +230,16 @@ def test_a_damaged_grid_is_named(cells, few_digits, copied, data):
     (copied / "grid.json").write_bytes(data)
     for call in (lambda: run(cells, few_digits, copied), lambda: collect(copied)):
         with pytest.raises(ValueError, match=r"grid\.json' is damaged"):
+            call()
+
+
+@pytest.mark.parametrize(
+    "cells_json", ["", "{}", "[]", '{"cells": 5}', '{"cells": null}', '{"cells": [3]}', '{"cells": ["../../x"]}']
+)
+def test_a_damaged_list_of_cells_is_named(cells, few_digits, copied, cells_json):
+    (copied / "cells.json").write_text(cells_json)
+    for call in (lambda: run(cells, few_digits, copied), lambda: grid_progress(copied)):
+        with pytest.raises(ValueError, match=r"cells\.json' is damaged"):
             call()
 
 

@@ -444,6 +444,8 @@ def _reading(folder: Path, scratch: Path, file: str) -> dict:
         "diagnose": lambda: diagnose(read_events(home, arrays=False)),
         "write_report": lambda: write_report(home),
         "attach": lambda: _attached(home),
+        "attach clusters": lambda: _attached(home, "ClusterBrowser"),
+        "attach map": lambda: _attached(home, "MapViewer"),
         "finished": lambda: grid.finished(home),
     }
     if file.startswith(("checkpoints", "config", "source", ".", "events")):
@@ -456,7 +458,11 @@ def _reading(folder: Path, scratch: Path, file: str) -> dict:
     for name, function in library.items():
         mark(name)
         wrong[name] = _error_of(function, home)
-    lines = {"report": ("report", home), "export": ("export", home, folder / "out.csv")}
+    lines = {
+        "grid": ("grid", _grid_of(home, folder / "grid")),
+        "report": ("report", home),
+        "export": ("export", home, folder / "out.csv"),
+    }
     if file.startswith(("checkpoints", "config", "source", ".", "events")):
         lines |= {"evaluate": ("evaluate", home), "similar": ("similar", home, "0"), "duplicates": ("duplicates", home)}
         lines |= {"predict": ("predict", home, scratch / "photos", "-o", folder / "p.csv")}
@@ -473,13 +479,23 @@ def _inputs(home: Path, scratch: Path):
     )
 
 
-def _attached(home: Path) -> None:
-    "A dashboard that follows the folder, and is closed again."
-    from dcacn_nb import Dashboard
+def _attached(home: Path, name: str = "Dashboard") -> None:
+    "A widget that follows the folder, and is closed again."
+    from dcacn_nb import widgets
 
-    panel = Dashboard.attach(home, method="pca")  # t-SNE would start a process of its own
+    options = {} if name == "ClusterBrowser" else {"method": "pca"}  # t-SNE would start a process of its own
+    panel = getattr(widgets, name).attach(home, **options)
     time.sleep(0.3)
     panel.close()
+
+
+def _grid_of(home: Path, grid: Path) -> Path:
+    "A grid whose only cell is the run."
+    (grid / "kmeans" / "default").mkdir(parents=True, exist_ok=True)
+    (grid / "grid.json").write_text('{"protocol": {"source": "photos"}, "budget": "2 epochs"}')
+    with suppress(FileExistsError):
+        (grid / "kmeans" / "default" / "seed-0").symlink_to(home)
+    return grid
 
 
 def _resuming(folder: Path, scratch: Path, file: str) -> dict:
