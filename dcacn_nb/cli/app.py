@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from dcacn_nb.cli import apply, cache, duplicates, embed, export, grids, plan, similar, sources, track, train
+from dcacn_nb.cli.command import Command, PlainSwitches
 from dcacn_nb.cli.output import call, complain, say, steady_streams
 from dcacn_nb.core.launch import check_alone, launched
 from dcacn_nb.core.text import printable
@@ -45,7 +46,7 @@ class _Formatter(logging.Formatter):
         return printable(super().format(record))
 
 
-class Group(typer.core.TyperGroup):
+class Group(PlainSwitches, typer.core.TyperGroup):
     "A group of commands that accepts `--debug` anywhere on the line, and shows what is safe to show alone."
 
     def main(self, *args, **kwargs):
@@ -67,22 +68,6 @@ class Group(typer.core.TyperGroup):
         "Move `--debug` to the front, where it belongs to the program and not to a command."
         rest = [arg for arg in args if arg != "--debug"]
         return super().parse_args(ctx, ["--debug"] * (len(rest) < len(args)) + rest)
-
-
-class Command(typer.core.TyperCommand):
-    "A command that notes which options were given: one that does nothing here is refused by `refuse_idle`."
-
-    def invoke(self, ctx):
-        "Note, and call."
-        given = [p for p in self.params if getattr(ctx.get_parameter_source(p.name), "name", "") == "COMMANDLINE"]
-        call.given = {p.name: self._as_written(p, ctx.params.get(p.name)) for p in given}
-        return super().invoke(ctx)
-
-    @staticmethod
-    def _as_written(option, value) -> str:
-        "The option's long name; of a switch, the half that was given."
-        names = option.secondary_opts if value is False and option.secondary_opts else option.opts
-        return max(names, key=len)
 
 
 app = typer.Typer(cls=Group, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=ABOUT)

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from dcacn_nb.cli import options as o
+from dcacn_nb.cli.command import Command
 from dcacn_nb.cli.output import answer, guarded, rows_table, say
 
 app = typer.Typer(help="What is kept of images that were read before: list it, or clear it.")
@@ -42,7 +43,7 @@ def listing(ctx: typer.Context, as_json: o.AsJson = False) -> None:
     answer({"folder": default_cache(), "bytes": total, "entries": [_plain(entry) for entry in found]})
 
 
-@app.command()
+@app.command(cls=Command)
 @guarded
 def clear(older_than: OlderThan = 0, yes: Yes = False, as_json: o.AsJson = False) -> None:
     "Delete what the cache holds, except what another process uses. Images and runs are not touched."

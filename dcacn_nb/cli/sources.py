@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from dcacn_nb.cli import options as o
+from dcacn_nb.cli.command import Command
 from dcacn_nb.cli.output import answer, checking, guarded, rows_table, say
 from dcacn_nb.cli.reading import check_source
 
@@ -13,7 +14,7 @@ app = typer.Typer(no_args_is_help=True, help="The data sets known by name: list,
 Known = Annotated[str, typer.Argument(help="A known source.", show_default=False)]
 
 
-@app.command("list")
+@app.command("list", cls=Command)
 @guarded
 def list_sources(as_json: o.AsJson = False) -> None:
     "The data sets that `dcacn fit` knows by name."
@@ -27,7 +28,7 @@ def list_sources(as_json: o.AsJson = False) -> None:
     answer({"sources": rows})
 
 
-@app.command()
+@app.command(cls=Command)
 @guarded
 def download(source: Known, root: o.Root = Path("data"), as_json: o.AsJson = False) -> None:
     "Download a known source; files that exist are not fetched again."
@@ -45,7 +46,7 @@ def download(source: Known, root: o.Root = Path("data"), as_json: o.AsJson = Fal
     answer({"source": source, "root": root, "n_images": len(images), "protocol": images.protocol})
 
 
-@app.command()
+@app.command(cls=Command)
 @guarded
 def verify(source: o.Source, root: o.Root = Path("data"), as_json: o.AsJson = False) -> None:
     "What exists of a source, file by file; exit code 1 if something is missing or damaged."

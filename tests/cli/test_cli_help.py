@@ -13,6 +13,7 @@ SLOW = ("torch", "numpy", "pandas", "sklearn", "matplotlib", "rich.progress")
 LOADED = f"print([m for m in {SLOW} if m in sys.modules])"
 COMMANDS = ["", "fit", "plan", "demo", "resume", "evaluate", "predict", "report", "compare", "ablate", "grid"]
 COMMANDS += ["similar", "duplicates", "export", "track", "data", "data list", "data download", "data verify"]
+COMMANDS += ["embed", "cache", "cache clear"]
 
 
 def python(*args, **options):
@@ -63,7 +64,8 @@ for line in {lines}:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help(command):
-    assert "Usage" in dcacn(*command.split(), "--help").stdout
+    shown = dcacn(*command.split(), "--help").stdout
+    assert "Usage" in shown and "bool" not in shown.lower(), "a switch takes no value"
 
 
 def test_every_option_has_a_help_text():

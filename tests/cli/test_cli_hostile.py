@@ -114,7 +114,7 @@ def _grid_of(run, folder):
     (folder / "kmeans" / "default" / "seed-0").symlink_to(run)
 
 
-@pytest.mark.parametrize("kind, file, what", EVERY if "DCACN_EVERY" in os.environ else EVERY[::9])
+@pytest.mark.parametrize("kind, file, what", EVERY if "DCACN_EVERY" in os.environ else EVERY[::13])
 def test_every_widget_and_table_ends_well(runs, tmp_path, kind, file, what, monkeypatch):
     "They say what is damaged, in the picture or in one of the documented errors; no thread of theirs breaks."
     if what == "unreadable" and not os.geteuid():
