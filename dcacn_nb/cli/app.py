@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from dcacn_nb.cli import apply, cache, duplicates, embed, export, grids, plan, similar, sources, track, train
-from dcacn_nb.cli.command import Command, PlainSwitches
+from dcacn_nb.cli.command import Command, Commands
 from dcacn_nb.cli.output import call, complain, say, steady_streams
 from dcacn_nb.core.launch import check_alone, launched
 from dcacn_nb.core.text import printable
@@ -46,7 +46,7 @@ class _Formatter(logging.Formatter):
         return printable(super().format(record))
 
 
-class Group(PlainSwitches, typer.core.TyperGroup):
+class Group(Commands):
     "A group of commands that accepts `--debug` anywhere on the line, and shows what is safe to show alone."
 
     def main(self, *args, **kwargs):

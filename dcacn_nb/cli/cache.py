@@ -6,10 +6,10 @@ from typing import Annotated
 import typer
 
 from dcacn_nb.cli import options as o
-from dcacn_nb.cli.command import Command
+from dcacn_nb.cli.command import Command, Commands
 from dcacn_nb.cli.output import answer, guarded, rows_table, say
 
-app = typer.Typer(help="What is kept of images that were read before: list it, or clear it.")
+app = typer.Typer(cls=Commands, help="What is kept of images that were read before: list it, or clear it.")
 SHOWN = 30  # entries
 _DAY = 86400  # seconds
 

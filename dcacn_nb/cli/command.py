@@ -17,6 +17,10 @@ class PlainSwitches:
         return found
 
 
+class Commands(PlainSwitches, typer.core.TyperGroup):
+    "A group of commands."
+
+
 class Command(PlainSwitches, typer.core.TyperCommand):
     "A command that notes which options were given: one that does nothing here is refused by `refuse_idle`."
 

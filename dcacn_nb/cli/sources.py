@@ -6,11 +6,11 @@ from typing import Annotated
 import typer
 
 from dcacn_nb.cli import options as o
-from dcacn_nb.cli.command import Command
+from dcacn_nb.cli.command import Command, Commands
 from dcacn_nb.cli.output import answer, checking, guarded, rows_table, say
 from dcacn_nb.cli.reading import check_source
 
-app = typer.Typer(no_args_is_help=True, help="The data sets known by name: list, download, verify.")
+app = typer.Typer(cls=Commands, no_args_is_help=True, help="The data sets known by name: list, download, verify.")
 Known = Annotated[str, typer.Argument(help="A known source.", show_default=False)]
 
 

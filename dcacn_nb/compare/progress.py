@@ -2,14 +2,13 @@
 
 import html
 import os
-import re
 import statistics
 import sys
 import threading
 import time
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, TextIO
 
 from tqdm import tqdm
@@ -21,7 +20,6 @@ from dcacn_nb.core.text import logger, printable
 from dcacn_nb.runs.log import first_event, last_events
 
 log = logger(__name__)
-_CELL = re.compile(r"(?!\.\.?/)[^/\0]+/(?!\.\.?/)[^/\0]+/seed-[^/\0]+")  # nothing that leads out of the grid
 CELLS = "cells.json"
 STATES = ("finished", "running", "interrupted", "failed", "waiting")
 _EVERY = 2.0  # seconds between two looks at the folders
@@ -102,10 +100,14 @@ def _planned(folder: Path) -> "list[str]":
     if not os.path.lexists(folder / CELLS):
         return []
     known = read_object(folder / CELLS).get("cells")
-    if not isinstance(known, list) or not all(isinstance(path, str) and _CELL.fullmatch(path) for path in known):
-        text = "cells must be a list of paths METHOD/SETTING/seed-N"
-        raise ValueError(f"{str(folder / CELLS)!r} is damaged ({text}); remove it")
+    if not isinstance(known, list) or not all(isinstance(path, str) and _is_inside(path) for path in known):
+        raise ValueError(f"{str(folder / CELLS)!r} is damaged (cells must be a list of paths in the grid); remove it")
     return known
+
+
+def _is_inside(path: str) -> bool:
+    "Whether a path leads to a place below the folder that it is relative to."
+    return bool(path) and "\0" not in path and not PurePosixPath(path).is_absolute() and ".." not in path.split("/")
 
 
 def plan_cells(folder: Path, paths: "list[str]") -> None:
