@@ -29,6 +29,7 @@ def duplicates(
     features, paths = _read(where, exact, encoder, on_error.value, encoder_weights, source)
     from dcacn_nb.clusters.assigned import write_table
     from dcacn_nb.clusters.duplicates import duplicates_table, find_duplicates, near_threshold
+    from dcacn_nb.data.unread import unread_in_words
 
     with checking():
         if not exact and threshold is None:
@@ -39,6 +40,8 @@ def duplicates(
             write_table(table, output)
     size = sum(Path(paths[i]).stat().st_size for group in groups for i in group.copies) if paths else None
     _report(groups, paths, threshold, size)
+    for line in [] if features is None else unread_in_words(features.protocol, len(features)):
+        say(line)
     if output is not None:
         say(f"Table: {output}")
     found = [vars(group) | ({} if paths is None else {"path": paths[group.keep]}) for group in groups]

@@ -259,6 +259,7 @@ def _run(cells, images, folder: Path, budget: str, retry_failed: bool, place: Pl
     "Run the grid with a line for each cell; the table of what is finished."
     from dcacn_nb.compare.grid import count_finished, failures, run_grid
     from dcacn_nb.compare.progress import grid_progress
+    from dcacn_nb.data.unread import UNREADABLE, keep_unread, unread_in_words
     from dcacn_nb.runs.progress import ProgressBar
 
     call.on_interrupt = "The same command resumes the grid."
@@ -278,6 +279,8 @@ def _run(cells, images, folder: Path, budget: str, retry_failed: bool, place: Pl
     with checking(RuntimeError), place.at_work():
         table = run_grid(cells, images, folder, **options)
     _say_failures(failures(folder))
+    for line in unread_in_words(images.protocol, len(images), keep_unread(images.protocol, folder / UNREADABLE)):
+        say(line)
     return table
 
 

@@ -33,6 +33,7 @@ def similar(
     _check_query(where, image)
     known = features_of(where, encoder, on_error.value, encoder_weights, source)
     from dcacn_nb.clusters.similar import most_similar
+    from dcacn_nb.data.unread import unread_in_words
 
     paths = known.features.paths
     own = find_image(image, paths, len(known.features))
@@ -46,6 +47,8 @@ def similar(
     shown = short_names(paths, found)
     titles = {"image": "image", "cosine": "cosine"} | ({} if paths is None else {"file": "file"})
     say(rows_table([row | {"file": name} for row, name in zip(rows, shown)], **titles))
+    for line in unread_in_words(known.features.protocol, len(known.features)):
+        say(line)
     answer({"query": image, "in_set": own is not None, "images": rows})
 
 

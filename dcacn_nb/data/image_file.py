@@ -253,23 +253,25 @@ def upright_size(
     return (height, width) if orientation(image) >= 5 else (width, height)
 
 
-def _is_animated(path: "str | Path") -> bool:
+def _is_animated(path: AnImage) -> bool:
     "Whether a PNG file has the mark of an animation, which stands near its start."
-    try:
-        with open(path, "rb") as file:
-            return b"acTL" in file.read(2**14)
-    except OSError:
+    if isinstance(path, Inside):
+        return b"acTL" in path.read()[: 2**14]
+    if not stat.S_ISREG(os.stat(path).st_mode):
         return False
+    with open(path, "rb") as file:
+        return b"acTL" in file.read(2**14)
 
 
 def count_pages(
     path: AnImage,
 ) -> int:  # pages or frames; 1 where it cannot be told
     "How many pictures a file holds, from its directory of pages."
-    if suffix_of(str(path)) == ".png" and not _is_animated(path):
-        return 1
     try:
-        with reading(path), open_image(path) as image:
-            return int(getattr(image, "n_frames", 1))
+        with reading(path):
+            if suffix_of(str(path)) == ".png" and not _is_animated(path):
+                return 1
+            with open_image(path) as image:
+                return int(getattr(image, "n_frames", 1))
     except UnreadableImage:
         return 1

@@ -49,7 +49,10 @@ def test_broken_files_stop_or_are_skipped(sorted_run, monkeypatch):
     assert machine("evaluate", run)["n_images"] == 16, "broken files are skipped as in training"
     assert "broken.png" in dcacn("evaluate", run, "--on-error", "raise", code=2).stderr
     assert machine("evaluate", run, "--source", images, "--on-error", "skip")["n_images"] == 16
-    assert machine("compare", images, "--on-error", "skip", *ONE)["runs"][0]["acc"] > 0.5
+    said = dcacn("compare", images, "--on-error", "skip", "--folder", "grid", *ONE).stdout
+    assert "1 of 17 files could not be read: listed in grid/unreadable.csv" in said.replace(os.sep, "/")
+    assert [Path(row["path"]).name for row in table("grid/unreadable.csv")] == ["broken.png"]
+    assert machine("compare", images, "--on-error", "skip", "--folder", "grid", *ONE)["runs"][0]["acc"] > 0.5
 
 
 def test_copies_are_sorted_by_cluster(sorted_run):
