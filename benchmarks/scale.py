@@ -77,28 +77,27 @@ SECTIONS: "dict[str, Section]" = {  # in the order of the page
     "map": Section(
         "scale_map:frames_drawn",
         "Frames of the map",
-        "Ten made-up maps in a plain page. Something is "
-        "done at every frame for four seconds; *per second*: drawings of the map, 60 at most. *Hover*: "
-        "frames of the page.",
-        100_000,
+        "Ten made-up maps in a plain page. Something is done at every frame for four seconds; *per second*: drawings "
+        "of the map, 60 at most. *Hover*: frames of the page.",
+        most=100_000,
     ),
     "set": Section(
         "scale_map:whole_set",
         "A map of a whole set, and its clusters",
         "What Python does, and what it sends to the browser; 512 numbers per image, ten clusters.",
-        100_000,
+        most=100_000,
     ),
     "copies": Section(
         "scale_map:near_images",
         "Copies, outliers, neighbours",
         "On features of 64 and of 1280 numbers in fifty loose groups; no pictures.",
-        100_000,
+        most=100_000,
     ),
     "report": Section(
         "scale_map:report",
         "The report",
-        "A run of one epoch of K-Means on features with small pictures; *seconds* are those of the report alone.",
-        100_000,
+        "A run of K-Means on features with small pictures, then its report once more.",
+        most=100_000,
     ),
 }
 
