@@ -51,6 +51,7 @@ PAGES_OF = {  # a file or folder of the project -> its page
     "docs/processes.md": "processes.md",
     "docs/limits.md": "limits.md",
     "docs/scale.md": "scale.md",
+    "SCALE.md": "million.md",
     "docs/benchmarks.md": "benchmarks.md",
     **{f"nbs/{folder}": f"{folder}/index.md" for folder in FOLDERS},
 }
@@ -224,6 +225,7 @@ def main() -> None:
     nav = [{"Start": "index.md"}, *({FOLDERS[f][0]: notebook_pages(f)} for f in FOLDERS), {"Reference": api_pages()}]
     nav += [
         {"Scale": "scale.md"},
+        {"A million images": "million.md"},
         {"Results": "results.md"},
         {"Benchmarks": "benchmarks.md"},
         {"Many processes": "processes.md"},

@@ -78,7 +78,8 @@ def test_a_run_is_the_same_on_any_number_of_processes(found):
     for one, many in zip(whole[:-1], moved[:-1]):
         assert (one.step, one.epoch) == (many.step, many.epoch)
         if isinstance(one, StepDone):
-            assert many.losses == pytest.approx(one.losses, rel=1e-4)
+            # the balance, near zero, is a difference of large numbers
+            assert many.losses == pytest.approx(one.losses, rel=1e-4, abs=1e-6)
             assert many.grad_norm == pytest.approx(one.grad_norm, rel=1e-2)
         else:
             assert many.health["cluster_mass"] == pytest.approx(one.health["cluster_mass"], abs=0.03)
