@@ -192,12 +192,12 @@ def keep(rows: "list[dict]", file: Path) -> None:
         new = pd.concat([old[kept], new]) if any(kept) else new
     place = {name: i for i, name in enumerate(SECTIONS)}
     new = new.sort_values(["section", "n"], key=lambda column: column.map(lambda x: place.get(x, x)), kind="stable")
-    atomic_write(file, new.to_csv(index=False).encode())
+    atomic_write(file, new.reindex(columns=COLUMNS, fill_value="").fillna("").to_csv(index=False).encode())
 
 
 def page(file: Path) -> str:
     "The page, from the table there is."
-    table = pd.read_csv(file, keep_default_na=False)
+    table = pd.read_csv(file, keep_default_na=False).reindex(columns=COLUMNS, fill_value="")
     text = [
         "# Time and memory against the number of images",
         "`make bench-scale` measures everything here, and writes this page from `benchmarks/scale.csv`. **All images "
