@@ -59,9 +59,9 @@ SECTIONS: "dict[str, Section]" = {  # in the order of the page
     "stream": Section(
         "scale_data:stream",
         "Training from a file larger than memory",
-        "Random batches of 256, a ResNet-18 of width 4, one thread; three turns of 15 seconds each. The last rows "
+        "Random batches of 256, a ResNet-18 of width 4, one thread; by turns. The last rows "
         "gather batches and compute nothing.",
-        least=100_000,
+        least=1_000_000,
     ),
     "features": Section(
         "scale_data:features",
@@ -163,6 +163,13 @@ def where() -> dict:
     return {"machine": machine, "versions": versions}
 
 
+def _with_load(note: str) -> str:
+    "A note that says so where others were busy on this machine."
+    load = os.getloadavg()[0]
+    busy = f"busy machine (load {load:.0f})" if load > len(os.sched_getaffinity(0)) + 1 else ""
+    return "; ".join(filter(None, [note, busy]))
+
+
 def run_one(name: str, n: int, work: Path) -> "list[dict]":
     "Measure a section at one size, in this process."
     module, function = SECTIONS[name].function.split(":")
@@ -249,7 +256,7 @@ def main() -> None:
             for n in [n for n in options.sizes if SECTIONS[name].least <= n <= SECTIONS[name].most]:
                 began = time.perf_counter()
                 rows = call(name, n, options.work or Path(folder))
-                keep([found | where() for found in rows], file)
+                keep([found | where() | {"note": _with_load(found["note"])} for found in rows], file)
                 print(f"{name} {n:,}: {time.perf_counter() - began:.0f} s", flush=True)
     atomic_write(target, page(file).encode())
 
