@@ -2,7 +2,7 @@
 
 CIFAR-sized images, the default network (ResNet-18 with CBAM, width 16), batches of 64, two processor threads; one CSV
 row per case, size and turn.
-- dcacn: `preset("default")`: two views of 24 px and two of 12 px, both losses and the balance term.
+- dcacn: `preset("default")` with `n_local=2`, after its head start: two views of 24 px and two of 12 px, all losses.
 - lightly: the same network and sizes; its SwAV transform of PIL images in a DataLoader with 0 or 2 workers, its DCL
   loss on every pair with a global crop, no loss on clusters; each view goes through the network alone.
 - dcacn as CC: method `cc`: two views of 24 px, no attention.
@@ -137,7 +137,7 @@ def measure(options) -> "list[dict]":
     images = torch.randint(0, 256, (n, 3, SIDE, SIDE), dtype=torch.uint8, generator=generator(0))
     (steps, rest), rows = (1, 0) if options.small else (4, 1), []
     comparisons = {  # name, the package's case, its method, the others' transform, losses and settings
-        "multi-crop": ("dcacn", "dcacn", "lightly", swav_transform(), lightly_losses, {}),
+        "multi-crop": ("dcacn", "dcacn", "lightly", swav_transform(), lightly_losses, {"n_local": 2}),
         "two views": ("dcacn as CC", "cc", "CC", cc_transform(), cc_losses, {"n_local": 0, "attention": False}),
     }
     for size, (first, method, other, transform, losses, changes) in comparisons.items():

@@ -22,7 +22,8 @@ CODES = {
     "convolutional, gmm": {"ae.kind": "convolutional", "ae.clusterer": "gmm"},
 }
 
-OPEN = {  # what the paper leaves open: temperatures, lambda, and how much the local crops show
+BEFORE = {"n_local": 2, "cluster_start": 0.0}  # what the default was before the head start
+OPEN = {  # what the paper leaves open: temperatures, lambda, and how much the local crops show; changes of BEFORE
     "instance temperature 0.2": {"instance_temperature": 0.2},
     "instance temperature 1": {"instance_temperature": 1.0},
     "cluster temperature 0.2": {"cluster_temperature": 0.2},
@@ -32,12 +33,19 @@ OPEN = {  # what the paper leaves open: temperatures, lambda, and how much the l
     "larger local crops": {"local_scale": (0.4, 0.8)},
     "columns, no attention": {"cluster_axis": "cluster", "attention": False},
 }
-START = {  # a head start, and what is left of it with local crops
-    "head start, no local crops": {"cluster_start": 0.8, "n_local": 0},
-    "head start": {"cluster_start": 0.8},
+START = {  # the default has a head start at 80 % and no local crops
+    "default": {},
+    "before": BEFORE,
+    "head start, local crops": {"n_local": 2},
     "head start at 90 %": {"cluster_start": 0.9},
 }
-SETTINGS = {"ablation": one_at_a_time(), "open": OPEN, "start": START, "none": {}}
+IDEAS = {  # what each idea is worth inside the default
+    "default": {},
+    **{name: one_at_a_time()[name] for name in ("2 local crops", "no attention", "both coupled", "no head start")},
+    **{name: one_at_a_time()[name] for name in ("none of the three", "no balance term", "columns")},
+}
+SETTINGS = {"ablation": one_at_a_time(), "ideas": IDEAS, "start": START, "none": {}}
+SETTINGS["open"] = {name: BEFORE | changes for name, changes in OPEN.items()}
 
 
 def grid(images, seeds: list, views: float, methods: "tuple[str, ...]", settings: dict) -> list:
@@ -76,7 +84,7 @@ def main():
         "--settings",
         choices=SETTINGS,
         default="ablation",
-        help="of DCACN, beside its default: the ablation, what the paper leaves open, a head start, or none",
+        help="of DCACN, beside its default: the ablation, its ideas, what the paper leaves open, a head start, or none",
     )
     parser.add_argument("--run-dir", type=Path, required=True)
     parser.add_argument("--output", help="CSV; written at the end")

@@ -1,8 +1,8 @@
 """How long a training step takes on this machine, what it computes and how much memory it needs, one CSV row per case.
 
-The paper's three recipes and the default preset, on made-up images with the real views, networks, losses and updates;
-no figure here is about accuracy. On a GPU each case is measured twice: every step as it comes, and recorded as a CUDA
-graph.
+The paper's three recipes and the default preset (with two local crops, and every loss), on made-up images with the real
+views, networks, losses and updates; no figure here is about accuracy. On a GPU each case is measured twice: every step
+as it comes, and recorded as a CUDA graph.
 Example: python benchmarks/step_speed.py --device cuda --output benchmarks/step_speed.csv
 """
 
@@ -34,11 +34,14 @@ CASES = [  # (recipe, preset, channels, side, changes)
 ]
 
 
+FULL = {"n_local": 2, "cluster_start": 0.0}  # of the default preset: both kinds of crops, and every loss at once
+
+
 def prepared(name: str, channels: int, side: int, device: str, changes: dict) -> tuple:
     "State, views and one batch of images."
     shape = (1024, channels, side, side)
     images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator(0))
-    config = preset(name, images, 10, device=device, **changes)
+    config = preset(name, images, 10, device=device, **((FULL if name == "default" else {}) | changes))
     state = TrainState(build_model(config), config)
     place(state.model, config)
     if config.compile:

@@ -28,6 +28,7 @@ from dcacn_nb.runs.log import read_events
 
 DEVICE = "cuda"
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
+BOTH = {"n_local": 2, "cluster_start": 0.0}  # all crops and all losses from the first step
 GRADIENT_METHODS = ["dcacn", "cc", "simclr", "iic", "pica", "scan", "dec", "dcec", "ae", "dcacn_selflabel", "propos"]
 
 
@@ -72,7 +73,7 @@ def test_views_are_those_of_the_processor(colours, exact):
 
 
 def test_losses_and_gradients_are_those_of_the_processor(colours, exact):
-    config = preset("default", colours, 10, device="cpu", amp="off")
+    config = preset("default", colours, 10, device="cpu", amp="off", **BOTH)
     crops = build_views(config)(colours[:64], generator(1))
     terms, gradients = {}, {}
     for device in ("cpu", DEVICE):
@@ -96,9 +97,8 @@ def test_no_step_waits_for_the_device(name, source, digits, colours):
     "Every phase of every method: between two reports the host runs ahead of the device."
     images = digits.images[:512] if source == "digits" else colours
     method = find_method(name)
-    config = method.settings(
-        preset("default", images, 10, epochs=5, device=DEVICE, batch_size=64, eval_every=1, snapshot_every=0)
-    )
+    steps = dict(epochs=5, device=DEVICE, batch_size=64, n_local=2, eval_every=1, snapshot_every=0)
+    config = method.settings(preset("default", images, 10, **steps))
     state = TrainState(method.network(config), config)
     place(state.model, config)
     views, store, checked = build_views(config), images.to(DEVICE), 0
@@ -126,9 +126,8 @@ def test_no_step_waits_for_the_device(name, source, digits, colours):
 def test_a_recorded_step_is_the_step_itself(name, digits, exact):
     "Every phase of every method: with the same state, draws, rates and images, recorded steps give the same losses."
     images, method = digits.images[:320].to(DEVICE), find_method(name)
-    config = method.settings(
-        preset("default", digits, 10, epochs=5, device=DEVICE, amp="off", batch_size=32, eval_every=1, snapshot_every=0)
-    )
+    steps = dict(epochs=5, device=DEVICE, amp="off", batch_size=32, n_local=2, eval_every=1, snapshot_every=0)
+    config = method.settings(preset("default", digits, 10, **steps))
     state, views = TrainState(method.network(config), config), build_views(config)
     place(state.model, config)
     state.store = images
@@ -175,6 +174,7 @@ def reported(images, extra=None, **changes):
         batch_size=32,
         snapshot_every=0,
         log_every=1,
+        **BOTH,
         **changes,
     )
     return steps_of(images, config, extra)
@@ -238,6 +238,7 @@ def test_a_recording_is_worth_it_while_others_use_the_device(digits):
                 snapshot_every=0,
                 log_every=28,
                 cuda_graphs=recorded,
+                **BOTH,
             )
             rates[recorded] = steps_of(digits.images, config)[-1].images_per_second
     finally:

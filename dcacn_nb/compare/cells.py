@@ -175,7 +175,7 @@ def make_grid(
 
 
 FACTORS: "dict[str, Settings]" = {  # factor -> alternatives to the default, by label
-    "multi-crop": {"no local crops": {"n_local": 0}, "4 local crops": {"n_local": 4}},
+    "multi-crop": {"2 local crops": {"n_local": 2}, "4 local crops": {"n_local": 4}},
     "attention": {
         "no attention": {"attention": False},
         "channel only": {"attention": "channel"},
@@ -188,7 +188,7 @@ FACTORS: "dict[str, Settings]" = {  # factor -> alternatives to the default, by 
     },
     "cluster axis": {"columns": {"cluster_axis": "cluster"}},
     "balance": {"no balance term": {"balance_weight": 0.0}, "balance x 2": {"balance_weight": 2.0}},
-    "head start": {"head start": {"cluster_start": 0.8}},
+    "head start": {"no head start": {"cluster_start": 0.0}},
 }
 NONE_OF_THE_THREE: Changes = {
     "n_local": 0,

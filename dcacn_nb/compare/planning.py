@@ -19,10 +19,11 @@ from tqdm import tqdm
 from dcacn_nb.compare.memory import PeakMemory
 from dcacn_nb.core.checks import check_int
 from dcacn_nb.core.devices import pick_device
-from dcacn_nb.core.events import EpochDone, Evaluated, Event, StepDone
+from dcacn_nb.core.events import EpochDone, Evaluated, Event, HeadSet, StepDone
 from dcacn_nb.data.feature_set import training_tensor
 from dcacn_nb.fitting import fit, method_for
 from dcacn_nb.method.config import TrainConfig
+from dcacn_nb.method.head_start import MOST, joint_from
 from dcacn_nb.method.step import Method, encode
 
 WARM = 3  # steps before those that are timed: memory and caches are set up in them
@@ -188,8 +189,20 @@ def _part(images: Tensor, config: TrainConfig, steps: int) -> Tensor:
 def _short(config: TrainConfig, n: int, steps: int) -> TrainConfig:
     "The settings of the short run: enough epochs, each evaluated, and a snapshot in the last one alone."
     epochs = max(2, math.ceil((steps + WARM) / max(1, n // config.batch_size)))
-    snapshots = epochs if config.snapshot_every else 0
-    return dataclasses.replace(config, epochs=epochs, log_every=1, eval_every=1, snapshot_every=snapshots)
+    start = round(joint_from(config) / config.epochs, 6)
+    if 0 < start < 1:  # steps before and after it, and an evaluation after it without a snapshot
+        start, epochs = 0.5, max(3, epochs)
+    short = dataclasses.replace(config, epochs=epochs, cluster_start=start, log_every=1, eval_every=1)
+    return dataclasses.replace(short, snapshot_every=epochs if config.snapshot_every else 0)
+
+
+def _step_seconds(config: TrainConfig, gaps: "dict[int, float]", begun: int) -> float:
+    "Of a step of the whole run, on average: before the head start there are no local crops and no cluster losses."
+    before, after = ([seconds for step, seconds in gaps.items() if (step <= begun) == early] for early in (True, False))
+    if not (before and after):
+        return statistics.median(gaps.values())
+    share = joint_from(config) / config.epochs
+    return share * statistics.median(before) + (1 - share) * statistics.median(after)
 
 
 def _seconds_per_image(model, images: Tensor, config: TrainConfig) -> float:
@@ -204,13 +217,16 @@ def _plan(config, n: int, n_part: int, times, began: float, run, per_image: floa
     folder = run.folder
     stepped = [(event.step, at) for event, at in times if isinstance(event, StepDone)]
     epoch_ends = {event.step for event, _ in times if isinstance(event, EpochDone)}
-    gaps = [b - a for (s, a), (_, b) in zip(stepped, stepped[1:]) if s not in epoch_ends and s >= WARM]
+    gaps = {t: b - a for (s, a), (t, b) in zip(stepped, stepped[1:]) if s not in epoch_ends and s >= WARM}
+    begun = next((event.step for event, _ in times if isinstance(event, HeadSet)), 0)
     ends = [at for event, at in times if isinstance(event, Evaluated) and event.epoch]
     befores = [max(at for step, at in stepped if at <= end) for end in ends]
     evaluations = [end - before for end, before in zip(ends, befores)]
-    # the last one came with a snapshot; the one before the first step set up memory
+    # the last one came with a snapshot; the one before the first step set up memory; the one at the head start has
+    # ten starts of K-Means, those before it have three
     with_snapshot = evaluations[-1]
     plain = min(evaluations[:-1]) if evaluations[:-1] else with_snapshot
+    kmeans = 0.3 * max(0.0, evaluations[0] - plain) * min(n, MOST) / n_part if begun else 0.0
     growth = (n - n_part) * per_image
     first = next(at for event, at in times if isinstance(event, Evaluated))
     sizes = _sizes(folder)
@@ -218,8 +234,8 @@ def _plan(config, n: int, n_part: int, times, began: float, run, per_image: floa
         config,
         n_images=n,
         ranks=1,
-        step_seconds=statistics.median(gaps) if gaps else _rest(stepped),
-        evaluation_seconds=plain + growth,
+        step_seconds=_step_seconds(config, gaps, begun) if gaps else _rest(stepped),
+        evaluation_seconds=plain + growth + kmeans * joint_from(config) / config.epochs,
         snapshot_seconds=max(0.0, with_snapshot - plain) if config.snapshot_every else 0.0,
         save_seconds=_save_seconds(run, folder),
         start_seconds=first - began + growth,

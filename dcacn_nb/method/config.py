@@ -43,7 +43,7 @@ class CropSettings:
     channels: int = _image(3, "1 grey, 3 colour", choices=(1, 3))
     global_size: int = _crop(24, "side of the two global crops, pixels", low=4, high=16_384)
     local_size: int = _crop(12, "side of the local crops, pixels", low=4, high=16_384)
-    n_local: int = _crop(2, "local crops per image", low=0, high=100)
+    n_local: int = _crop(0, "local crops per image", low=0, high=100)
     global_scale: "tuple[float, float]" = _area((0.3, 1.0), "area of the global crops, share of the image")
     local_scale: "tuple[float, float]" = _area((0.1, 0.5), "area of the local crops, share of the image")
     ratio: "tuple[float, float]" = _crop((3 / 4, 4 / 3), "width / height of the crops", low=0, open_low=True)
@@ -104,7 +104,7 @@ class ModelSettings:
     decoupled_instance: bool = _flag("Eq. 6; if false, Eq. 5", source="Eq. 6")
     decoupled_cluster: bool = _flag("Eq. 7; if false, its coupled form", source="Eq. 7")
     cluster_start: float = _loss(
-        0.0, _START, high=1, paper=0.0, source="section 3.4: one loss from the start", before=0.0
+        0.8, _START, high=1, paper=0.0, source="section 3.4: one loss from the start", before=0.0
     )
 
 # %% ../../nbs/method/07_config.ipynb #30f37b67
@@ -122,7 +122,7 @@ class OptimSettings:
     weight_decay: float = _optim(1e-4, "decoupled weight decay (AdamW), L2 (Adam)", paper=0.0)
     batch_size: int = _fixed(64, "images per step", low=2, paper=256, source="not stated; CC's text (its code: 128)")
     epochs: int = _fixed(
-        30, "passes over the images: the budget", low=1, high=10**9, paper=1000, source="section 4.2, Figure 3"
+        60, "passes over the images: the budget", low=1, high=10**9, paper=1000, source="section 4.2, Figure 3"
     )
     warmup_epochs: float = _optim(4.0, "linear warm-up, at most half of the run", paper=0.0, source=_NONE)
     schedule: str = _fixed("cosine", "after the warm-up", choices=("cosine", "constant"), paper="constant")

@@ -14,6 +14,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -272,6 +273,11 @@ def _all_crops(config: TrainConfig) -> float:
     return 2 + config.n_local * (1 - joint_from(config) / config.epochs)
 
 
+def _no_head_start(settings: "Callable[[TrainConfig], TrainConfig]", config: TrainConfig) -> TrainConfig:
+    "The settings, with every loss from the start."
+    return replace(settings(config), cluster_start=0.0)
+
+
 @dataclass(frozen=True)
 class Method:
     "A method of clustering: what it does differently from others, as plain functions. Without arguments it is DCACN."
@@ -284,7 +290,8 @@ class Method:
     loss: "Callable[..., dict[str, Tensor]]" = multicrop_objective  # (state, batch) -> loss terms
     # what is fitted between epochs, before each evaluation (centres, targets); done again, it gives the same.
     # (state, store, views, epoch): a generator, yields None when a driver may act, may return a list of events.
-    # None: `head_start` with DCACN's own loss, nothing with another
+    # None: `head_start` with DCACN's own loss, nothing with another. With another, `cluster_start` is 0 unless
+    # `refit=head_start`: a loss that waits for a head which nobody sets would wait in vain
     refit: "Callable[..., Iterator[None]] | None" = None
     schedule: "Callable[[int, int, TrainConfig], float]" = learning_rate  # arguments and result as of learning_rate
     passes: "Callable[[TrainConfig], float]" = _all_crops  # what equal budgets are counted in
@@ -296,8 +303,11 @@ class Method:
     defaults: dict = field(default_factory=dict)
 
     def __post_init__(self):
-        if self.refit is None and self.loss is multicrop_objective:
+        own = self.loss is multicrop_objective
+        if self.refit is None and own:
             object.__setattr__(self, "refit", head_start)
+        if self.refit is not head_start and not own:
+            object.__setattr__(self, "settings", partial(_no_head_start, self.settings))
 
 # %% ../../nbs/method/08_step.ipynb #b97b3139
 def memory_layout(

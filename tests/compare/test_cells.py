@@ -42,7 +42,8 @@ def test_options_of_methods_are_given_with_a_dot(digits):
 
 def test_budget_of_images(digits):
     "With a pencil: two epochs with two local crops are eight passes; CC has two views; K-Means is fitted once."
-    cells = make_grid(digits, 10, ["dcacn", "cc", "kmeans"], seeds=[0], budget="images", n_local=2, **QUICK)
+    both = dict(n_local=2, cluster_start=0.0)
+    cells = make_grid(digits, 10, ["dcacn", "cc", "kmeans"], seeds=[0], budget="images", **both, **QUICK)
     assert epochs_of(cells) == {"dcacn": 2, "cc": 4, "kmeans": 1} and not any(cell.timed for cell in cells)
 
 
@@ -91,15 +92,27 @@ def test_ablations():
     alone, every = one_at_a_time(), full_factorial()
     assert len(alone) == 1 + 2 + 3 + 3 + 1 + 2 + 1 + 1 and len(every) == 3 * 4 * 4 * 2 * 3 * 2
     assert list(alone)[0] == list(every)[0] == "default" and list(alone)[-1] == "none of the three"
-    assert every["no local crops + no attention + both coupled"] == NONE_OF_THE_THREE
+    assert every["no attention + both coupled"] | {"n_local": 0} == NONE_OF_THE_THREE
+    assert every["2 local crops + no head start"] == {"n_local": 2, "cluster_start": 0.0}
     assert "none of the three" not in one_at_a_time({"balance": FACTORS["balance"]})
 
 
-def test_fewer_views_get_more_epochs():
-    "Under equal views, no local crops get twice the epochs of the preset's two."
-    crops = one_at_a_time({"multi-crop": FACTORS["multi-crop"]})
+def test_more_views_get_fewer_epochs():
+    "120 views: of two, 60 epochs; with two local crops in the last fifth 40 x 2 + 10 x 4, or 30 of 4 without a start."
+    crops = one_at_a_time({"multi-crop": FACTORS["multi-crop"]}) | {"as before": {"n_local": 2, "cluster_start": 0.0}}
     cells = make_grid(load_images("digits"), 10, ["dcacn"], crops, [0], budget="images")
-    assert {c.setting: c.config.epochs for c in cells} == {"default": 30, "no local crops": 60, "4 local crops": 20}
+    found = {c.setting: c.config.epochs for c in cells}
+    assert found == {"default": 60, "2 local crops": 50, "4 local crops": 42, "as before": 30}
+    for epochs, local in ((50, 2), (42, 4)):
+        late = epochs - int(0.8 * epochs)
+        assert abs(2 * epochs + local * late - 120) < 2 + local
+
+
+def test_the_presets_epochs_are_equal_views():
+    "The preset's own epochs: CC and SimCLR see each image as often as DCACN does."
+    cells = make_grid(load_images("digits"), 10, ["dcacn", "cc", "simclr"], seeds=[0])
+    assert epochs_of(cells) == {"dcacn": 60, "cc": 60, "simclr": 60}
+    assert {round(cell.method.passes(cell.config) * cell.config.epochs) for cell in cells} == {120}
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,14 @@ def test_settings_are_applied_once(name, digits):
 
 
 @pytest.mark.parametrize("name", METHODS)
+def test_a_head_start_is_dcacns_alone(name, digits):
+    "What no other method does is not among its settings; fine-tuning has one where it is asked for."
+    asked = tiny(digits, cluster_start=0.5)
+    assert find_method(name).settings(asked).cluster_start == (0.5 if name in ("dcacn", "finetune") else 0)
+    assert tiny(digits).cluster_start == 0.8 and preset("finetune", digits, 10).cluster_start == 0
+
+
+@pytest.mark.parametrize("name", METHODS)
 def test_a_method_leaves_what_dcacn_leaves(name, digits, tmp_path, of_name):
     "Events, folder, network and pictures; the labels move nothing."
     method = of_name(name)

@@ -9,12 +9,14 @@ import pytest
 import torch
 
 import dcacn_nb as dc
+from dcacn_nb.compare import planning
 from dcacn_nb.compare.memory import EVERY, PeakMemory
 from dcacn_nb.compare.planning import LINK, Plan, plan, plan_changes
 from dcacn_nb.core.events import Evaluated, SnapshotTaken
 from dcacn_nb.data.loading import load_images
 from dcacn_nb.fitting import fit
 from dcacn_nb.method.config import TrainConfig, preset
+from dcacn_nb.method.head_start import joint_from
 
 TINY = dict(width=2, batch_size=20, n_local=1, projection_dim=4, snapshot_size=60, device="cpu", log_every=1)
 
@@ -70,6 +72,20 @@ def test_times_add_up():
     assert one.disk == 2 * 100 + 40 + 3 * 7 + 100
     none = by_hand(config=dataclasses.replace(one.config, snapshot_every=0, epochs=3))
     assert (none.snapshots, none.evaluations, none.disk) == (0, 2, 2 * 100 + 40 + 30)
+
+
+def test_steps_before_and_after_the_head_start_count_by_their_share(config):
+    "8 of 10 epochs wait: 0.8 x 1 s + 0.2 x 3 s; a short run has both kinds, or the only one there is."
+    one = dataclasses.replace(config, epochs=10, cluster_start=0.8)
+    gaps = {4: 1.0, 5: 1.0, 6: 9.0, 8: 3.0, 9: 3.0, 10: 3.0, 11: 3.0}
+    assert planning._step_seconds(one, gaps, begun=7) == pytest.approx(1.4)
+    assert planning._step_seconds(one, gaps, begun=0) == 3.0
+    short = planning._short(one, 80, 6)
+    assert (short.epochs, joint_from(short)) == (3, 1)
+    never, always = (
+        planning._short(dataclasses.replace(one, **c), 80, 6) for c in ({"epochs": 1}, {"cluster_start": 1})
+    )
+    assert joint_from(never) == 0 and joint_from(always) == always.epochs
 
 
 def test_other_numbers_are_calculated_and_say_so():

@@ -193,6 +193,7 @@ def test_wrong_names_are_refused(toy):
     [
         ("digits_40_views", 135, 5),
         ("digits_40_views_open", 40, 5),
+        ("digits_40_views_head_start", 30, 10),
         ("digits_120_views", 10, 5),
         ("digits_120_views_selflabel", 10, 5),
         ("cifar10_10k_80_views", 24, 3),

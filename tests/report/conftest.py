@@ -26,6 +26,7 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "attention"
     images = load_images("digits", limit=200)
     settings = dict(width=4, epochs=4, batch_size=40, warmup_epochs=1, eval_every=1, snapshot_every=1, log_every=1)
+    settings |= dict(n_local=2, cluster_start=0.0)  # both kinds of crops, and all losses in every epoch
     config = preset("default", images, K, cluster_axis="cluster", lr=0.01, seed=0, device="cpu", **settings)
     fit(images, config, labels=images.labels, observers=[RunLog(folder)])  # the log alone, no checkpoints, no report
     plain = []

@@ -287,6 +287,9 @@ def test_crops_of_your_own(trained):
     crops = plot_crops(images[0].numpy(), mine(images, generator(1), return_boxes=True), "The sixth digit", "unblurred")
     assert len(crops.axes[0].images) == 1 + 2 + 4
     assert crops.alt.startswith("The sixth digit, 8 by 8 pixels") and "unblurred" in crops.alt
+    assert "pixels wide) and 4 local crops (8 pixels wide), which show" in crops.alt
+    only = dataclasses.replace(mine, n_local=0)(images, generator(1), return_boxes=True)
+    assert "(1, 2; 16 pixels wide), no local ones, which show" in plot_crops(images[0].numpy(), only).alt
 
 
 @pytest.mark.parametrize("suffix, start", [(".svg", b"<?xml"), (".pdf", b"%PDF")])

@@ -24,6 +24,7 @@ TINY = preset(
     projection_dim=8,
     batch_size=16,
     n_local=1,
+    cluster_start=0.0,
     clip_norm=1.0,
     weight_decay=0.1,
     instance_temperature=0.5,

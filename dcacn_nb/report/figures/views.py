@@ -54,11 +54,12 @@ def plot_crops(
     _draw_boxes(axis, image, boxes, tall=_draw_crops(axis, pixels))
     height, width = image.shape[1:]
     shares = ", ".join(f"{h * w / (height * width):.0%}" for _, _, h, w in boxes)
+    few, side = len(crops.local_crops), crops.local_crops.shape[-1]
+    local = f" and {few} local crop{'s' * (few > 1)} ({side} pixels wide)" if few else ", no local ones"
     figure.alt = (
         f"{name}, {width} by {height} pixels, with the boxes of two global crops "
-        f"(1, 2; {crops.global_crops.shape[-1]} pixels wide) and {len(crops.local_crops)} local crops "
-        f"({crops.local_crops.shape[-1]} pixels wide), which show {shares} of its area; beside it the crops "
-        f"{state}, all on one scale."
+        f"(1, 2; {crops.global_crops.shape[-1]} pixels wide){local}, which show {shares} of its area; beside it the "
+        f"crops {state}, all on one scale."
     )
     return figure
 
