@@ -493,7 +493,7 @@ def test_extra_images_come_first_and_see_the_instance_loss_alone(digits, config,
     steps = []
     run = fit(
         ImageSet(rest, extra=ImageSet(first)),
-        config,
+        replace(config, cluster_start=0.0),
         observers=[lambda e: steps.append(e) if isinstance(e, StepDone) else None],
     )
     assert [kind for kind, _ in seen] == [True, True, False] * 2 and run.assignments.shape == (40,)
