@@ -90,6 +90,8 @@ def test_demo(monkeypatch):
     result = dcacn(*args)
     assert "pip install umap-learn" in result.stdout and "40 digits" in result.stdout and "demo-0-1" in result.stdout
     assert "K-Means" not in dcacn(*args, "--no-baselines").stdout
+    machine("demo", "--limit", 40, *TINY, "--no-baselines", "--run-dir", "short")
+    assert settings_of("short")["epochs"] == 30, "half of the preset's"
 
 
 # --- resume
