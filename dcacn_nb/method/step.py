@@ -289,9 +289,8 @@ class Method:
     network: "Callable[[TrainConfig], nn.Module]" = build_model  # its forward(images) gives Outputs(h, z, p)
     loss: "Callable[..., dict[str, Tensor]]" = multicrop_objective  # (state, batch) -> loss terms
     # what is fitted between epochs, before each evaluation (centres, targets); done again, it gives the same.
-    # (state, store, views, epoch): a generator, yields None when a driver may act, may return a list of events.
-    # None: `head_start` with DCACN's own loss, nothing with another. With another, `cluster_start` is 0 unless
-    # `refit=head_start`: a loss that waits for a head which nobody sets would wait in vain
+    # (state, store, views, epoch): a generator, yields None when a driver may act, may return a list of events. None:
+    # `head_start` with DCACN's own loss, else nothing, and `cluster_start` is 0: nobody would set the head it waits for
     refit: "Callable[..., Iterator[None]] | None" = None
     schedule: "Callable[[int, int, TrainConfig], float]" = learning_rate  # arguments and result as of learning_rate
     passes: "Callable[[TrainConfig], float]" = _all_crops  # what equal budgets are counted in
