@@ -139,7 +139,7 @@ def test_resume_without_source_json_uses_the_protocol(finished, tmp_path):
     about = json.loads((tmp_path / "copy" / "config.json").read_text())
     about["protocol"]["source"] = "array"
     (tmp_path / "copy" / "config.json").write_text(json.dumps(about))
-    assert "array in memory" in dcacn("resume", "copy", code=2).stderr
+    assert "images in memory" in dcacn("resume", "copy", code=2).stderr
 
 
 @pytest.mark.slow
