@@ -233,3 +233,15 @@ def test_a_plan(own_folder, tmp_path):
     assert not result["calculated"]["measured"] and result["calculated"]["steps"] == 50 * (10**7 // 160)
     assert "150 steps" in dcacn(*line).stdout and [path.name for path in tmp_path.iterdir()] == ["cache"]
     assert "--set lr" in dcacn("plan", "digits", "--set", "lr", code=2).stderr
+
+
+def test_a_plan_of_photographs_says_that_fit_would_take_an_encoder(own_folder, monkeypatch):
+    "Measured is training from scratch, which is not what `fit` would do there."
+    from dcacn_nb import encoders
+    from dcacn_nb.encoders.suitable import Choice
+
+    folder_of_images(Path("folder"), each=8)
+    for name, said in (("lite0", True), (None, False)):
+        monkeypatch.setattr(encoders, "choose_encoder", lambda folder, name=name: Choice(name, "why"))
+        line = ("plan", "folder", "-k", 2, "--set", "epochs=1", "--set", "batch_size=8", "--set", "device=cpu")
+        assert ("with lite0" in dcacn(*line).stderr) is said
