@@ -28,7 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dcacn_nb.cli import signals
-from dcacn_nb.core.text import printable
+from dcacn_nb.core.text import one_line, printable
 
 # switches of the present call, the options that were given to it (argument -> as written), and what an interrupted call
 # adds; every call sets them again
@@ -101,7 +101,7 @@ def rows_table(
     for title in titles.values():
         table.add_column(title, overflow="fold")
     for row in rows:
-        table.add_row(*(printable(str(row[key])) for key in titles))
+        table.add_row(*(one_line(str(row[key])) for key in titles))
     return table
 
 

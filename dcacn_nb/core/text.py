@@ -16,6 +16,13 @@ def printable(
     return _UNSHOWABLE.sub(lambda found: found[0].encode("unicode_escape", "surrogatepass").decode(), text)
 
 
+def one_line(
+    text: str,  # a file name, or words of others
+) -> str:
+    "As `printable`, with tabs and newlines escaped as well: a cell of a table keeps its row."
+    return printable(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
 class _Printable(logging.Filter):
     "Messages as a stream can take them, whatever names they hold."
 

@@ -1,8 +1,12 @@
 "Text of unknown origin, made safe to show."
 
-import pytest
+import io
 
-from dcacn_nb.core.text import csv_cell, from_csv_cell, logger, printable
+import pytest
+from rich.console import Console
+
+from dcacn_nb.cli.output import rows_table
+from dcacn_nb.core.text import csv_cell, from_csv_cell, logger, one_line, printable
 
 
 @pytest.mark.parametrize(
@@ -21,6 +25,14 @@ from dcacn_nb.core.text import csv_cell, from_csv_cell, logger, printable
 def test_printable(text, shown):
     assert printable(text) == (text if shown is None else shown)
     assert printable(printable(text)) == printable(text)
+
+
+def test_a_cell_of_a_table_keeps_its_row():
+    assert one_line("two\nlines\tand a \x1b") == r"two\nlines\tand a \x1b"
+    console = Console(width=60, record=True, file=io.StringIO())
+    console.print(rows_table([{"name": "a\nb"}, {"name": "c\td"}], name="name"))
+    shown = console.export_text()
+    assert r"a\nb" in shown and r"c\td" in shown
 
 
 @pytest.mark.parametrize(
