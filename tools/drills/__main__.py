@@ -15,12 +15,12 @@ from drills.worlds import warm_up
 
 # drill -> (function, size of a long run, size of a short one)
 DRILLS = {
-    "kills": (kills.drill, 120, 4),
+    "kills": (kills.drill, 120, 3),
     "disks": (disks.drill, 48, 2),
-    "hostile": (hostile.drill, 240, 6),
+    "hostile": (hostile.drill, 240, 2),
     "fuzz": (fuzz.drill, 100_000, 1000),
     "strangers": (strangers.drill, 3000, 30),
-    "endurance": (endurance.drill, 200, 6),
+    "endurance": (endurance.drill, 200, 4),
     "pairs": (pairs.drill, 24, 2),
     "notebooks": (notebooks.drill, 1, 1),
 }
