@@ -182,11 +182,22 @@ class JupyterLab:
         client.load_connection_file()
         client.start_channels()
         try:
-            client.wait_for_ready(60)
+            self._wait_for(client)
             reply = client.execute(code, reply=True, timeout=120)
         finally:
             client.stop_channels()
         assert reply["content"]["status"] == "ok", reply["content"]
+
+    def _wait_for(self, client, seconds: float = 90) -> None:
+        "Until the shared kernel answers. One that is still starting has no heart beat yet, and counts as dead there."
+        end = time.monotonic() + seconds
+        while True:
+            try:
+                return client.wait_for_ready(60)
+            except RuntimeError:
+                if time.monotonic() > end or self.kernel not in {kernel["id"] for kernel in self.ask("kernels")}:
+                    raise
+                time.sleep(0.5)
 
     def open(
         self,
