@@ -19,6 +19,7 @@ import numpy as np, torch
 torch.set_num_threads(1)
 from PIL import Image
 from sklearn.datasets import load_digits, load_sample_image
+from dcacn_nb.method.views import multicrop_for
 from dcacn_nb.widgets.crops import CropViewer
 digits = (load_digits().images[:20] * 255 / 16).round().astype(np.uint8)
 sources = [Image.fromarray(load_sample_image(name)) for name in ("china.jpg", "flower.jpg")]
@@ -68,8 +69,8 @@ def viewers(lab, page):
     browser.write_notebook(
         lab.root / "crops_view.ipynb",
         SETUP,
-        "w = CropViewer(images=digits, upright=True)\nw",
-        "v = CropViewer(images=photos)\nv",
+        "w = CropViewer(images=digits, views=multicrop_for(8, channels=1, upright=True, n_local=2))\nw",
+        "v = CropViewer(images=photos, views=multicrop_for(224, n_local=2))\nv",
     )
     page.set_viewport_size({"width": 1280, "height": 1200})
     lab.open(page, "crops_view.ipynb")
@@ -110,7 +111,7 @@ def pixels_are_true(page, photos):
     "Each canvas holds the crop that MultiCrop gives, to the bit; all are at one scale, in whole screen pixels."
     raw = np.asarray(json.loads(ask(page, "import json; print(json.dumps(photos[:1].tolist()))")), dtype=np.uint8)
     image = torch.from_numpy(raw).permute(0, 3, 1, 2).contiguous()
-    truth = multicrop_for(224)(image, generator(0), return_boxes=True)
+    truth = multicrop_for(224, n_local=2)(image, generator(0), return_boxes=True)
     for i, crop in enumerate([*truth.global_crops[:, 0], *truth.local_crops[:, 0]]):
         side = crop.shape[-1]
         shown = np.array(photos.locator(".dcacn-crop-pixels").nth(i).evaluate(PIXELS)).reshape(side, side, 4)
