@@ -100,8 +100,8 @@ def _report(groups: list, paths: "list[str] | None", threshold: "float | None", 
     rows = [
         {
             "keep": name[group.keep],
-            "copies": "\n".join(name[i] for i in group.copies[:5]) + "\n…" * (len(group.copies) > 5),
-            "cosine": "\n".join("same" if e else f"{c:.3f}" for e, c in list(zip(group.exact, group.cosines))[:5]),
+            "copies": [name[i] for i in group.copies[:5]] + ["…"] * (len(group.copies) > 5),
+            "cosine": ["same" if e else f"{c:.3f}" for e, c in list(zip(group.exact, group.cosines))[:5]],
         }
         for group in groups[:SHOWN]
     ]

@@ -93,7 +93,7 @@ def _strict(value: object) -> object:
 
 
 def rows_table(
-    rows: "list[dict]",  # one dictionary per row
+    rows: "list[dict]",  # one dictionary per row; a list in it is a cell of several lines
     **titles: str,  # key -> the column's title, in the order of the columns
 ) -> Table:
     "Dictionaries as a table for `say`."
@@ -101,8 +101,13 @@ def rows_table(
     for title in titles.values():
         table.add_column(title, overflow="fold")
     for row in rows:
-        table.add_row(*(one_line(str(row[key])) for key in titles))
+        table.add_row(*(_cell(row[key]) for key in titles))
     return table
+
+
+def _cell(value: object) -> str:
+    "A value as text; what it holds begins no new line, only the items of a list do."
+    return "\n".join(map(one_line, value)) if isinstance(value, list) else one_line(str(value))
 
 
 def resume_command(

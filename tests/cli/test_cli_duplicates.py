@@ -43,6 +43,14 @@ def test_features_a_table_and_words(photos, tmp_path):
     assert len(machine("duplicates", "features.npz", "--threshold", 1.0)["groups"]) == 1
 
 
+def test_copies_of_one_image_stand_below_each_other(tmp_path):
+    rows = np.eye(6, 4, dtype=np.float32)[[0, 0, 0, 1, 2, 3]]
+    np.savez("rows.npz", features=rows)
+    shown = dcacn("duplicates", "rows.npz").stdout
+    cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in shown.splitlines() if "│" in line]
+    assert "2 copies of 1 image" in shown and [row[1] for row in cells] == ["1", "2"], shown
+
+
 def test_files_that_are_gone(photos, tmp_path):
     "Features alone are compared, and that is said."
     shutil.rmtree("photos")

@@ -30,9 +30,12 @@ def test_printable(text, shown):
 def test_a_cell_of_a_table_keeps_its_row():
     assert one_line("two\nlines\tand a \x1b") == r"two\nlines\tand a \x1b"
     console = Console(width=60, record=True, file=io.StringIO())
-    console.print(rows_table([{"name": "a\nb"}, {"name": "c\td"}], name="name"))
+    console.print(rows_table([{"name": "a\nb"}, {"name": "c\td"}, {"name": ["first", "e\nf"]}], name="name"))
     shown = console.export_text()
     assert r"a\nb" in shown and r"c\td" in shown
+    assert [line.strip("│ ") for line in shown.splitlines()[-3:-1]] == ["first", r"e\nf"], (
+        "items of a list, a line each"
+    )
 
 
 @pytest.mark.parametrize(
