@@ -85,6 +85,22 @@ def checksum(
     return found
 
 
+def checksum_of_rows(
+    path: Path,  # a .npy file with a header of HEADER bytes, which may not be written yet
+    size: int,  # bytes of rows
+) -> "int | None":  # None: the file is shorter
+    "CRC-32 of the first `size` bytes after the header."
+    found = 0
+    try:
+        with open(path, "rb") as file:
+            file.seek(HEADER)
+            while size and (data := file.read(min(size, BLOCK))):
+                found, size = zlib.crc32(data, found), size - len(data)
+    except OSError:
+        return None
+    return None if size else found
+
+
 def read_entry(
     target: Path,  # the entry's .npy file
 ) -> "tuple[np.ndarray, dict] | None":  # (array, facts), or None if the entry is not complete

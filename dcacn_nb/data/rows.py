@@ -19,7 +19,7 @@ import numpy as np
 from dcacn_nb.core.files import atomic_write, read_json
 from dcacn_nb.core.locks import Busy, HeldLock, lock
 from dcacn_nb.core.text import logger
-from dcacn_nb.data.cache import BLOCK, HEADER, check_room, npy_header
+from dcacn_nb.data.cache import HEADER, check_room, checksum_of_rows, npy_header
 
 log = logger(__name__)
 
@@ -89,7 +89,7 @@ class FileRows(MemoryRows):
             return
         if not isinstance(state, dict) or not _fits(state, self._about) or "MemoryError" in str(state["skipped"]):
             return
-        if _checksum_of_rows(self.work / ROWS, state["rows"] * self._size) != state["crc"]:
+        if checksum_of_rows(self.work / ROWS, state["rows"] * self._size) != state["crc"]:
             log.warning("what was decoded before is damaged (%s): it is decoded again", self.work)
             return
         self.files, self.count, self._crc, self.skipped = (state[key] for key in ("files", "rows", "crc", "skipped"))
@@ -139,19 +139,6 @@ def _fits(state: dict, about: dict) -> bool:
     if not all(isinstance(state.get(name), kind) for name, kind in known.items()):
         return False
     return about.items() <= state.items() and 0 <= state["rows"] <= state["files"] <= about["shape"][0]
-
-
-def _checksum_of_rows(path: Path, size: int) -> "int | None":
-    "CRC-32 of the first `size` bytes after the header; None if the file is shorter."
-    found = 0
-    try:
-        with open(path, "rb") as file:
-            file.seek(HEADER)
-            while size and (data := file.read(min(size, BLOCK))):
-                found, size = zlib.crc32(data, found), size - len(data)
-    except OSError:
-        return None
-    return None if size else found
 
 
 @contextmanager

@@ -18,7 +18,7 @@ import numpy as np
 from dcacn_nb.core.files import atomic_write
 from dcacn_nb.core.locks import Busy, HeldLock, lock
 from dcacn_nb.core.text import logger
-from dcacn_nb.data.cache import BLOCK, HEADER, check_room, checksum, npy_header
+from dcacn_nb.data.cache import HEADER, check_room, checksum, checksum_of_rows, npy_header
 
 log = logger(__name__)
 
@@ -120,7 +120,7 @@ class FileRows:
         if state is None:
             return Done()
         for name in self.shapes:
-            found = _checksum_of_rows(self.folder / f"{name}.npy", state["rows"] * self._row_bytes(name))
+            found = checksum_of_rows(self.folder / f"{name}.npy", state["rows"] * self._row_bytes(name))
             if found is None or found != state["crc"].get(name):
                 log.warning("cache entry %s is damaged: its features are computed again", self.folder)
                 return Done()
@@ -194,19 +194,6 @@ def _named_errors(folder: Path) -> Iterator[None]:
             f"cannot write features into cache folder {folder.parent} ({error}); make room there and repeat the call, "
             "which resumes, or give another folder as cache= or in the environment variable DCACN_CACHE"
         ) from error
-
-
-def _checksum_of_rows(path: Path, size: int) -> "int | None":
-    "CRC-32 of the first `size` bytes of an array's rows; None if the file is shorter."
-    found = 0
-    try:
-        with open(path, "rb") as file:
-            file.seek(HEADER)
-            while size and (data := file.read(min(size, BLOCK))):
-                found, size = zlib.crc32(data, found), size - len(data)
-    except OSError:
-        return None
-    return None if size else found
 
 
 def read_state(
