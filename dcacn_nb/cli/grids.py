@@ -22,7 +22,7 @@ from dcacn_nb.cli.reading import (
     pick_encoder,
     whole_path,
 )
-from dcacn_nb.cli.settings import check_settings, check_together, parse_seeds, parse_settings
+from dcacn_nb.cli.settings import check_settings, check_together, given, parse_seeds, parse_settings
 
 HEADS = "kmeans,spherical_kmeans,gmm,umap_kmeans,scan,temi,turtle,dcacn"  # the same on features
 METHODS = "kmeans,ae,dec,dcec,iic,pica,simclr,cc,dcacn"  # of a comparison, by default
@@ -74,10 +74,8 @@ def compare(
         check_options(source)
         weights = check_encoder(encoder, encoder_weights)
         check_together(base)
-        asked = base | ({} if image_size is None else {"image_size": image_size})
-        encoder = pick_encoder(
-            source, encoder, _telling(names), asked | ({} if upright is None else {"upright": upright})
-        )
+        asked = base | given(image_size=image_size, upright=upright)
+        encoder = pick_encoder(source, encoder, _telling(names), asked)
         reading = dict(root=str(root), limit=limit, image_size=image_size, on_error=on_error.value)
         images = _images(source, encoder=encoder, **reading, **weights)
         if methods is None and hasattr(images, "features"):
@@ -215,8 +213,8 @@ class Place:
 
     def check(self) -> None:
         "Refuse options that belong to another engine, and an engine that is not there."
-        for option, given, engine in (("--jobs", self.jobs, "joblib"), ("--slurm", self.slurm, "slurm")):
-            if given and self.on != engine:
+        for option, value, engine in (("--jobs", self.jobs, "joblib"), ("--slurm", self.slurm, "slurm")):
+            if value and self.on != engine:
                 raise ValueError(f"{option} is for --on {engine}, got --on {self.on}")
         if not self.wait and self.on != "slurm":
             raise ValueError(f"--no-wait is for --on slurm, got --on {self.on}")

@@ -9,7 +9,7 @@ from dcacn_nb.cli import options as o
 from dcacn_nb.cli.output import answer, checking, complain, guarded, rows_table, say
 from dcacn_nb.cli.reading import check_options, check_source, count_classes, open_source, pick_encoder, whole_path
 from dcacn_nb.cli.running import configure
-from dcacn_nb.cli.settings import check_settings, check_together, parse_settings
+from dcacn_nb.cli.settings import check_settings, check_together, given, parse_settings
 
 _FROZEN = "a run takes a minute or two for a few thousand photos, and needs no plan"
 
@@ -47,7 +47,7 @@ def plan(
         check_together(base)
         check_source(source)
         check_options(source)
-        encoder = pick_encoder(source, "auto", method, base | ({} if upright is None else {"upright": upright}))
+        encoder = pick_encoder(source, "auto", method, base | given(image_size=image_size, upright=upright))
         if encoder is not None:
             complain(f"This plan is for training from scratch, `fit --encoder none`: with {encoder}, {_FROZEN}.")
         reading = dict(root=str(root), limit=limit, image_size=image_size, on_error=on_error.value)

@@ -5,6 +5,13 @@ import re
 from collections.abc import Callable
 
 
+def given(
+    **options: object,  # None: not given
+) -> dict:
+    "The options that were given, as plain values."
+    return {name: getattr(value, "value", value) for name, value in options.items() if value is not None}
+
+
 def parse_value(
     name: str,  # a field of TrainConfig
     text: str,  # what follows the equals sign

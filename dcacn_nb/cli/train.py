@@ -35,7 +35,7 @@ from dcacn_nb.cli.running import (
     run_training,
     words_of,
 )
-from dcacn_nb.cli.settings import check_device, check_settings, check_together, parse_settings
+from dcacn_nb.cli.settings import check_device, check_settings, check_together, given, parse_settings
 from dcacn_nb.cli.which import say_changes
 from dcacn_nb.core.downloads import no_downloads
 from dcacn_nb.core.launch import restarted
@@ -81,7 +81,7 @@ def fit(
     default_name, run_dir = run_dir is None, new_run_dir(run_dir, source, seed)
     method = "finetune" if (preset, method) == (o.Preset.finetune, "dcacn") else method
     then = check_sort_into(sort_into, source, run_dir, sort_how.value)
-    named = _given(epochs=epochs, batch_size=batch_size, amp=amp, backbone=backbone, width=width, attention=attention)
+    named = given(epochs=epochs, batch_size=batch_size, amp=amp, backbone=backbone, width=width, attention=attention)
     changes = _changes({"seed": seed, "device": device} | named, settings, clusters, method)
     check_source(source)
     check_options(source)
@@ -90,7 +90,7 @@ def fit(
     check_number(source, changes.get("n_clusters", clusters), labels)
     with checking():
         check_together(changes)
-    asked = changes | _given(image_size=image_size, upright=upright)
+    asked = changes | given(image_size=image_size, upright=upright)
     encoder = pick_encoder(source, encoder, method, asked)
     check_launch(run_dir, encoder)
     then |= words_of(names, encoder)
@@ -104,11 +104,6 @@ def fit(
     run_dir = claimed(run_dir) if default_name else run_dir
     run = run_training(images, config, run_dir, reading, method=method, number=number, **tuned)
     finish(run, images, run_dir, then)
-
-
-def _given(**options) -> dict:
-    "The options that were given, as plain values."
-    return {name: getattr(value, "value", value) for name, value in options.items() if value is not None}
 
 
 def _changes(named: dict, settings: "list[str] | None", clusters: "int | None" = None, method: str = "dcacn") -> dict:
@@ -192,7 +187,7 @@ def demo(
 ) -> None:
     "Cluster handwritten digits and compare with two baselines, or sort crops of photographs that libraries ship."
     default_name, run_dir = run_dir is None, new_run_dir(run_dir, "demo", seed)
-    changes = _changes({"seed": seed} | _given(epochs=epochs), settings)
+    changes = _changes({"seed": seed} | given(epochs=epochs), settings)
     if what is o.Demo.photos:
         refuse_idle("the digits, and these are photos", "baselines")
         _demo_photos(claimed(run_dir) if default_name else run_dir, seed, limit, changes)
