@@ -128,12 +128,16 @@ def tsne(
     # imported here: openTSNE (Poličar et al. 2024) takes seconds, and PCA needs none of it
     from openTSNE import TSNEEmbedding
     from openTSNE.affinity import PerplexityBasedNN
+    from openTSNE.nearest_neighbors import Sklearn
 
     parts, _ = _components(h, 50)
     parts = parts / max(np.abs(parts).max(), 1e-300)  # t-SNE has no unit; squares of tiny features would lose digits
     options = {"n_jobs": n_jobs, "random_state": seed}
     some = parts[::every]
-    near = PerplexityBasedNN(some, perplexity=min(perplexity, (len(some) - 1) / 3), method="exact", **options)
+    perplexity = min(perplexity, (len(some) - 1) / 3)
+    # asked for exact neighbours by name, openTSNE first imports pynndescent, which may compile for a minute
+    index = Sklearn(some, k=min(len(some) - 1, int(3 * perplexity)), metric="euclidean", **options)
+    near = PerplexityBasedNN(knn_index=index, perplexity=perplexity, **options)
     map_ = TSNEEmbedding(_start(_planar(some), seed) if start is None else start[::every], near, **options)
     if start is None:
         map_ = map_.optimize(n_iter=250, exaggeration=12, momentum=0.8)

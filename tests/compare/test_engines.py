@@ -77,7 +77,7 @@ def test_a_job_that_is_preempted_is_queued_again_and_resumed(few, cells, expecte
     "submitit's own executor, and the signal that Slurm sends: the run stops after its step, and goes on from there."
     pytest.importorskip("submitit")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    slow = [dataclasses.replace(cells[1], config=dataclasses.replace(cells[1].config, log_every=1, epochs=60))]
+    slow = [dataclasses.replace(cells[1], config=dataclasses.replace(cells[1].config, log_every=1, epochs=30))]
     queued = run_grid(
         *(slow, few, tmp_path),
         labels=few.labels,
@@ -93,7 +93,7 @@ def test_a_job_that_is_preempted_is_queued_again_and_resumed(few, cells, expecte
     until(lambda: len(collect(tmp_path)))
     assert not len(queued) and failures(tmp_path) == {}
     steps = [event.step for event in read_events(where, arrays=False) if type(event).__name__ == "StepDone"]
-    assert steps == list(range(1, 121)), "each step once: it was resumed where it stopped"
+    assert steps == list(range(1, 61)), "each step once: it was resumed where it stopped"
     logs = "".join(path.read_text() for path in tmp_path.glob("jobs/*/*log*"))
     assert "preempted" in logs and [path.name for path in where.glob(".lock.*")] == [".lock.2"]
     here = run_grid(slow, few, tmp_path.with_name("here"), labels=few.labels, budget="b", report=False)

@@ -8,6 +8,7 @@ from safetensors.torch import save_file
 from torchvision.models import resnet18
 
 from dcacn_nb.core.events import RunFinished, RunStarted, StepDone
+from dcacn_nb.data.loading import load_images
 from dcacn_nb.fitting import fit
 from dcacn_nb.method.config import preset
 from dcacn_nb.method.step import encode
@@ -36,6 +37,14 @@ def tiny(digits, **changes):
     return preset("default", digits, 10, **(QUICK | changes))
 
 
+def images_and_config(name, digits, **changes):
+    "What a method trains on; fine-tuning's network is a thousand times as large as the others' and gets less."
+    if name != "finetune":
+        return digits, tiny(digits, **changes)
+    few = load_images("digits", limit=30)
+    return few, tiny(few, epochs=2, batch_size=10, snapshot_size=20, **changes)
+
+
 def test_the_methods_of_the_table_are_there():
     assert METHODS[0] == "dcacn" and {"kmeans", "ae", "dec", "dcec", "iic", "pica", "cc", "simclr"} <= set(METHODS)
 
@@ -62,29 +71,31 @@ def test_a_head_start_is_dcacns_alone(name, digits):
 def test_a_method_leaves_what_dcacn_leaves(name, digits, tmp_path, of_name):
     "Events, folder, network and pictures; the labels move nothing."
     method = of_name(name)
-    run = fit(digits, tiny(digits), labels=digits.labels, run_dir=tmp_path / "run", method=method)
+    images, config = images_and_config(name, digits)
+    run = fit(images, config, labels=images.labels, run_dir=tmp_path / "run", method=method)
     p = run.probabilities
-    assert p.shape == (150, 10) and torch.allclose(p.sum(1), torch.ones(150), atol=1e-4)
+    assert p.shape == (len(images), 10) and torch.allclose(p.sum(1), torch.ones(len(p)), atol=1e-4)
     events = read_events(tmp_path / "run")
     assert isinstance(events[0], RunStarted) and events[0].method == name
     assert isinstance(events[-1], RunFinished) and events[-1].reason == "completed"
-    model, config = load_run(tmp_path / "run")
-    assert config == run.config and torch.equal(encode(model, digits.images, config), p)
+    model, kept = load_run(tmp_path / "run")
+    assert kept == run.config and torch.equal(encode(model, images.images, kept), p)
     assert read_about(tmp_path / "run")["options"] == json.loads(json.dumps(method.options))
     assert plot_curves(events).alt and plot_health(events).alt
-    blind = fit(digits, tiny(digits), method=method)
+    blind = fit(images, config, method=method)
     assert torch.equal(blind.probabilities, p), "labels must not reach training"
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_method_stopped_anywhere_resumes_to_the_same_bits(name, digits, tmp_path, of_name):
-    "Stopped after each third step, as often as it takes."
-    config = tiny(digits, log_every=1)
-    whole = fit(digits, config, run_dir=tmp_path / "whole", method=of_name(name))
+    "Stopped after each third step, or second of few, as often as it takes."
+    images, config = images_and_config(name, digits, log_every=1)
+    each = 2 if name == "finetune" else 3
+    whole = fit(images, config, run_dir=tmp_path / "whole", method=of_name(name))
     options = dict(run_dir=tmp_path / "lives", resume=True, start=False)
     for life in range(40):
-        run = fit(digits, config, method=of_name(name), **options)
-        run.subscribe(lambda event, run=run, last=3 * (life + 1): stop_at(last, event, run))
+        run = fit(images, config, method=of_name(name), **options)
+        run.subscribe(lambda event, run=run, last=each * (life + 1): stop_at(last, event, run))
         run.drive()
         if run.status == "completed":
             break

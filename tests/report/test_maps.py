@@ -137,6 +137,24 @@ def test_points_move_and_do_not_jump(film, continued, scratch):
     assert mean(naive) > 5 * mean(planes), "must be caught"
 
 
+def test_no_library_is_asked_for_that_compiles_first(monkeypatch):
+    "pynndescent compiles for a minute at its first use; the exact neighbours are those that openTSNE finds by name."
+    from openTSNE import affinity
+
+    points = np.random.default_rng(0).normal(size=(60, 5))
+    expected = affinity.PerplexityBasedNN(points, perplexity=59 / 3, method="exact", random_state=0).P
+    made, real = [], affinity.PerplexityBasedNN
+
+    def kept(*args, **options):
+        made.append(real(*args, **options))
+        return made[-1]
+
+    monkeypatch.setattr(affinity, "PerplexityBasedNN", kept)
+    monkeypatch.setattr(affinity, "is_package_installed", lambda name: pytest.fail(f"{name} is imported"))
+    tsne(points, n_iter=1)
+    assert abs(made[0].P - expected).max() < 1e-6 < expected.max()
+
+
 def test_a_sequence_can_be_continued(film, continued, scratch):
     "Four more sequences, each started with what one takes from the last; `raw` is right, what was shown is not."
 

@@ -27,9 +27,9 @@ from dcacn_nb.method import train
 from dcacn_nb.method.config import preset
 from dcacn_nb.data.loading import load_images
 
-digits = load_images("digits", limit=200)
-config = preset("default", digits, 10, width=4, projection_dim=8, batch_size=50, n_local=1, epochs=3, lr=0.01,
-                log_every=3, eval_every=1, snapshot_every=2, snapshot_size=50, checkpoint_seconds=0.0, keep_last=1,
+digits = load_images("digits", limit=100)
+config = preset("default", digits, 10, width=4, projection_dim=8, batch_size=25, n_local=1, epochs=3, lr=0.01,
+                log_every=3, eval_every=1, snapshot_every=2, snapshot_size=25, checkpoint_seconds=0.0, keep_last=1,
                 device="cpu")
 fitting.write_report = lambda folder: None  # its pictures have tests of their own
 OWNERS = {"os": os, "fitting": fitting, "train": train, "run": driver, "run_folder": run_folder, "runlog": runlog,
