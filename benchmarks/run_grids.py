@@ -39,11 +39,8 @@ START = {  # the default has a head start at 80 % and no local crops
     "head start, local crops": {"n_local": 2},
     "head start at 90 %": {"cluster_start": 0.9},
 }
-IDEAS = {  # what each idea is worth inside the default
-    "default": {},
-    **{name: one_at_a_time()[name] for name in ("2 local crops", "no attention", "both coupled", "no head start")},
-    **{name: one_at_a_time()[name] for name in ("none of the three", "no balance term", "columns")},
-}
+THREE = ("2 local crops", "no attention", "both coupled", "none of the three")
+IDEAS = {"default": {}} | {name: one_at_a_time()[name] for name in THREE}  # what each idea is worth inside the default
 SETTINGS = {"ablation": one_at_a_time(), "ideas": IDEAS, "start": START, "none": {}}
 SETTINGS["open"] = {name: BEFORE | changes for name, changes in OPEN.items()}
 
