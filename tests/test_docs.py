@@ -1,7 +1,6 @@
 "The documentation site: links lead somewhere, formulas need no script, parameters are read from the source."
 
 import importlib.util
-import shutil
 import subprocess
 import sys
 
@@ -15,21 +14,20 @@ spec.loader.exec_module(docs)
 
 @pytest.mark.slow
 def test_the_site_builds_from_the_files_alone(tmp_path):
-    "Every page is there, nothing is loaded from another server, and a dead link fails the build."
+    "Every page is there, nothing is loaded from another server; a dead link, the only complaint, fails the build."
     folder = copy_project(tmp_path / "checkout")
+    page = folder / "docs" / "limits.md"
+    page.write_text(page.read_text(encoding="utf-8") + "\n[gone](results.md#no-such-place)\n", encoding="utf-8")
     build = [sys.executable, "docs/build.py"]
     done = subprocess.run(build, cwd=folder, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    said = done.stdout + done.stderr
+    complaints = [line for line in said.splitlines() if line.startswith(("WARNING", "ERROR"))]
+    assert done.returncode != 0 and len(complaints) == 1 and "no-such-place" in complaints[0], said[-3000:]
     site = folder / "_docs" / "site"
     notebooks = {p.relative_to(ROOT / "nbs").with_suffix(".html") for p in (ROOT / "nbs").glob("*/*.ipynb")}
     assert {page for page in notebooks if not (site / page).exists()} == set()
     assert "<math" in (site / "method" / "05_losses.html").read_text(encoding="utf-8")
     assert 'src="http' not in (site / "index.html").read_text(encoding="utf-8")
-    page = folder / "docs" / "limits.md"
-    page.write_text(page.read_text(encoding="utf-8") + "\n[gone](results.md#no-such-place)\n", encoding="utf-8")
-    shutil.rmtree(folder / "_docs")
-    done = subprocess.run(build, cwd=folder, capture_output=True, text=True)
-    assert done.returncode != 0 and "no-such-place" in done.stdout + done.stderr
 
 
 def test_links_become_links_between_pages():

@@ -76,9 +76,9 @@ def test_new_features_get_the_clusters_of_training(run):
     assert p.shape == (60, 3) and np.allclose(p.sum(1), 1, atol=1e-5)
 
 
-@pytest.mark.parametrize("method", method_names(frozen=True))
+@pytest.mark.parametrize("method", [name for name in method_names(frozen=True) if name != "umap_kmeans"])
 def test_every_head_resumes_bit_for_bit(method, tmp_path):
-    "Stopped in the middle and resumed, a run ends with the weights of one that was not."
+    "Stopped in the middle and resumed, a run ends with the weights of one that was not. UMAP: `test_classical.py`."
     features = three_groups()
     name = find_method(method, features=12)
     settings = FEW | {"epochs": 3 if name.defaults.get("epochs", 3) != 1 else 1, "snapshot_every": 0}

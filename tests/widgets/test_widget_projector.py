@@ -51,11 +51,11 @@ def test_the_helper_dies_with_its_kernel(tmp_path, end):
         [sys.executable, script],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,  # at its low priority, the helper may wait long beside other work
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     pid = int(done.stdout)
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while alive(pid) and time.monotonic() < until:
         time.sleep(0.05)
     assert not alive(pid), f"the helper outlived a script that ended by {end}"
