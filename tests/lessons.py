@@ -23,6 +23,7 @@ SHORTER = {
     "course/08_ablation_lab": {"IMAGES = 500": "IMAGES = 250"},
     "course/09_table2": {"IMAGES = 400": "IMAGES = 200"},
     "course/12_read_a_report": OF_500,
+    "course/14_the_command": {"--epochs 10": "--epochs 5", "--set epochs=6": "--set epochs=2"},
     "method/10_head_start": OF_500 | {"45_000": "22_500", "500 * (": "250 * ("},
 }
 
