@@ -146,8 +146,8 @@ def checking(
 
 def _in_plain_words(error: Exception) -> str:
     "What an error says; of a file, its name first, without the error number that means nothing to a user."
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
     return str(error).replace("on_error='skip'", "--on-error skip")  # as the command line spells it
 
 

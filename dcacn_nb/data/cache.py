@@ -1,5 +1,6 @@
 """The cache of decoded folders: an entry is an array in a file and a small JSON file with its checksum."""
 
+import errno
 import hashlib
 import json
 import os
@@ -164,8 +165,9 @@ def check_room(
     free = shutil.disk_usage(folder).free
     if size > free:
         raise OSError(
+            errno.ENOSPC,
             f"cache folder {folder} has {size_in_words(free)} free, {what} need {size_in_words(size)}; make room there "
-            "(dcacn cache clear), or give another folder as cache= or in the environment variable DCACN_CACHE"
+            "(dcacn cache clear), or give another folder as cache= or in the environment variable DCACN_CACHE",
         )
 
 

@@ -200,13 +200,14 @@ def _decode_all(
     more = {listing.files[chosen[i]]: int(pages[i]) - 1 for i in np.flatnonzero(pages > 1)}
     shape, source = (len(chosen), channels, height, width), str(listing.root)
     with new_rows(target, work, shape, chosen, source) as rows:
+        refuse_or_log(listing.root, rows.skipped, on_error)  # those of an earlier call
         read = or_error(_reader(listing, (height, width), side, channels))
         left = chosen[rows.files :].tolist()
         for number, result in zip(left, _with_bar(read, left, "decoding", progress, AHEAD, rows.files)):
-            rows.add(listing.files[number], result)
-            if isinstance(result, str) and on_error == "raise":
-                break
-        refuse_or_log(listing.root, rows.skipped, on_error)
+            name = listing.files[number]
+            if isinstance(result, str):  # if it is refused, the next call begins with it
+                refuse_or_log(listing.root, {name: result}, on_error, len(rows.skipped))
+            rows.add(name, result)
         check_any_left(listing, rows.count, rows.skipped)
         facts = {"skipped": {**bad, **rows.skipped}, "resize": rule, "source": source, "pages": _more_pages(more)}
         array = rows.finish(facts)

@@ -3,6 +3,7 @@
 The work folder of an entry is `.part-KEY` in the cache folder. It holds `measured.npy`, what is known of the files so
 far; `part.npy`, the rows; and `state.json`, how many of them can be relied on."""
 
+import errno
 import json
 import math
 import os
@@ -128,8 +129,11 @@ class FileRows(MemoryRows):
         return np.load(self.target, mmap_mode="c", allow_pickle=False)
 
     def close(self) -> None:
-        "Close the file."
-        with suppress(OSError):  # a full disk has been reported
+        "Note what is done, unless it is finished, and close the file."
+        with suppress(OSError):  # the disk is full: the last note that could be written counts
+            if self.count and not self._file.closed:
+                self.note()
+        with suppress(OSError):  # rows that were not noted are lost; the error that is on its way says more
             self._file.close()
 
 
@@ -145,9 +149,9 @@ def _fits(state: dict, about: dict) -> bool:
 def work_folder(
     target: "Path | None",  # the entry's .npy file; None: no entry is made
 ) -> "Iterator[Path | None]":  # held by this process; None without a target
-    """The folder in which an entry is made. After a kill or Ctrl-C it stays, so that the next call resumes there.
+    """The folder in which an entry is made. If it is not finished it stays, so that the next call resumes there.
 
-    If another process makes the same entry at this moment, this one gets a folder of its own."""
+    If another process makes the same entry at this moment, this one gets a folder of its own, which never stays."""
     if target is None:
         yield None
         return
@@ -155,19 +159,21 @@ def work_folder(
     try:
         with held, _named_errors(target.parent):  # the lock says to others that this process lives
             yield work
-    except Exception:  # bad files, a full disk: what was done would only take room
-        shutil.rmtree(work, ignore_errors=True)
-        raise
-    except BaseException:  # Ctrl-C
-        if not any((work / name).exists() for name in (MEASURED, STATE)):
+    except BaseException:  # a bad file, a full disk, Ctrl-C
+        if work != _resumed(target) or not any((work / name).exists() for name in (MEASURED, STATE)):
             shutil.rmtree(work, ignore_errors=True)
         raise
     shutil.rmtree(work, ignore_errors=True)
 
 
+def _resumed(target: Path) -> Path:
+    "The work folder in which a later call resumes."
+    return target.parent / f".part-{target.stem}"
+
+
 def _own_folder(target: Path) -> "tuple[Path, HeldLock]":
     "The work folder of an entry, or while another process uses that one, a new one; and the lock on it."
-    work = target.parent / f".part-{target.stem}"
+    work = _resumed(target)
     with suppress(FileExistsError):
         work.mkdir()
     try:
@@ -192,10 +198,6 @@ def new_rows(
     rows = FileRows(target, work, shape, chosen, source)
     try:
         yield rows
-    except KeyboardInterrupt:
-        if rows.count:
-            rows.note()
-        raise
     finally:
         rows.close()
 
@@ -228,7 +230,10 @@ def _named_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if "DCACN_CACHE" in str(error):  # it says what can be done
+            raise
         raise OSError(
+            error.errno or errno.EIO,
             f"cannot write decoded images into cache folder {folder} ({error}); make room there and repeat the call, "
-            "or give another folder as cache= or in the environment variable DCACN_CACHE"
+            "which resumes, or give another folder as cache= or in the environment variable DCACN_CACHE",
         ) from error

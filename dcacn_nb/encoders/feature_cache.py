@@ -1,5 +1,6 @@
 """Rows of features that grow on disk while images are encoded: an entry is whole or unfinished, and can be resumed."""
 
+import errno
 import hashlib
 import json
 import math
@@ -191,8 +192,9 @@ def _named_errors(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise OSError(
+            error.errno or errno.EIO,
             f"cannot write features into cache folder {folder.parent} ({error}); make room there and repeat the call, "
-            "which resumes, or give another folder as cache= or in the environment variable DCACN_CACHE"
+            "which resumes, or give another folder as cache= or in the environment variable DCACN_CACHE",
         ) from error
 
 

@@ -13,7 +13,7 @@ import torch
 from pictures import class_tree, load, noise, save
 
 from dcacn_nb.core.locks import lock
-from dcacn_nb.data import cache, folders
+from dcacn_nb.data import cache, folders, rows
 from dcacn_nb.data.folders import decode_folder
 from dcacn_nb.data.listing import list_images
 from dcacn_nb.data.pixels import measure_image, read_image
@@ -196,6 +196,93 @@ def test_a_bad_file_leaves_nothing_behind(tmp_path, own_cache):
     assert len(load(root, on_error="skip")) == 5
 
 
+def cut_short(path):
+    "Cut a picture after its header, so that it shows only when it is decoded."
+    path.write_bytes(path.read_bytes()[:-40])
+
+
+def count_reads(monkeypatch):
+    "The files that are decoded from now on."
+    read = []
+    monkeypatch.setattr(folders, "read_image", lambda *given: read.append(given[0]) or read_image(*given))
+    return read
+
+
+def test_a_bad_file_costs_no_decoded_row(tmp_path, own_cache, monkeypatch):
+    "The next call begins with it, and with on_error='skip' decodes the rest only."
+    root = class_tree(tmp_path / "x", each=20)
+    cut_short(root / "bee" / "15.png")
+    name = str(root / "bee" / "15.png")
+    with pytest.raises(ValueError, match="15.png"):
+        load(root)
+    before = json.loads(next(own_cache.glob(".part-*/state.json")).read_text())["files"]
+    monkeypatch.setattr(folders, "AHEAD", 1)
+    read = count_reads(monkeypatch)
+    with pytest.raises(ValueError, match="15.png.*on_error='skip'"):
+        load(root)
+    assert read == [name]
+    read.clear()
+    images = load(root, on_error="skip")
+    assert len(read) == 40 - before and list(images.protocol["skipped"]) == ["bee/15.png"]
+    assert images.images.equal(load(root, on_error="skip", cache=False).images)
+    assert not list(own_cache.glob(".part-*"))
+
+
+def test_what_an_earlier_call_left_out_is_refused_at_once(tmp_path, own_cache, monkeypatch):
+    root = class_tree(tmp_path / "x")
+    cut_short(root / "ant" / "1.png")
+
+    def interrupted(path, *rest):
+        if path.endswith("bee/2.png"):
+            raise KeyboardInterrupt
+        return read_image(path, *rest)
+
+    monkeypatch.setattr(folders, "read_image", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        load(root, on_error="skip")
+    read = count_reads(monkeypatch)
+    with pytest.raises(ValueError, match="1.png"):
+        load(root)
+    assert not read
+    assert len(load(root, on_error="skip")) == 5 and len(read) == 1
+
+
+@pytest.mark.parametrize("when", ["before", "during"])
+def test_a_full_disk_costs_no_decoded_row(tmp_path, own_cache, monkeypatch, when):
+    root, whole = class_tree(tmp_path / "x"), rows.FileRows._write
+
+    def full(self, row):
+        if self.count == 4:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        whole(self, row)
+
+    monkeypatch.setattr(rows.FileRows, "_write", full)
+    with pytest.raises(OSError, match="No space left.*repeat the call, which resumes") as caught:
+        load(root)
+    assert caught.value.errno == errno.ENOSPC
+    if when == "before":  # the disk has filled up further
+        with monkeypatch.context() as patch:
+            patch.setattr(cache.shutil, "disk_usage", lambda path: type("U", (), {"free": 10}))
+            with pytest.raises(OSError, match="10 B free"):
+                load(root)
+    monkeypatch.setattr(rows.FileRows, "_write", whole)
+    read = count_reads(monkeypatch)
+    assert len(load(root)) == 6 and len(read) == 2
+
+
+def test_a_folder_of_its_own_does_not_stay(tmp_path, own_cache):
+    "Nobody would resume what a second process decoded there."
+    root = class_tree(tmp_path / "x")
+    cut_short(root / "bee" / "2.png")
+    with pytest.raises(ValueError, match="2.png"):
+        load(root)
+    (work,) = own_cache.glob(".part-*")
+    before = (work / "state.json").read_bytes()
+    with lock(work / ".lock"), pytest.raises(ValueError, match="2.png"):
+        load(root)
+    assert list(own_cache.glob(".part-*")) == [work] and (work / "state.json").read_bytes() == before
+
+
 def test_unusable_cache_folder_says_what_to_do(tmp_path, monkeypatch):
     root = class_tree(tmp_path / "x")
     (tmp_path / "file").write_text("in the way")
@@ -205,8 +292,9 @@ def test_unusable_cache_folder_says_what_to_do(tmp_path, monkeypatch):
     assert len(load(root, cache=False)) == 6
     monkeypatch.setenv("DCACN_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(cache.shutil, "disk_usage", lambda path: type("U", (), {"free": 10}))
-    with pytest.raises(OSError, match="10 B free.*cache clear.*DCACN_CACHE"):
+    with pytest.raises(OSError, match="10 B free.*cache clear.*DCACN_CACHE") as caught:
         load(root)
+    assert caught.value.errno == errno.ENOSPC and str(caught.value).count("DCACN_CACHE") == 1
 
 
 def test_the_work_folder_of_another_user_does_not_stop_a_load(tmp_path, monkeypatch):
