@@ -20,6 +20,7 @@ from dcacn_nb.cli.reading import (
     count_classes,
     open_source,
     pick_encoder,
+    safe_name,
     whole_path,
 )
 from dcacn_nb.cli.settings import check_settings, check_together, given, parse_seeds, parse_settings
@@ -83,7 +84,7 @@ def compare(
         clusters = clusters or count_classes(images)
         plan = Plan(budget.value, amount, upright, base)
         cells = plan.cells(images, clusters, names, {"default": {}}, numbers)
-    where = folder or Path("runs", f"compare-{Path(source).name}")
+    where = folder or Path("runs", f"compare-{safe_name(source)}")
     quoted = paper.value if paper else QUOTED.get(source)
     _present(_run(cells, images, where, plan.in_words(images, clusters), retry_failed, place), where, quoted)
 
@@ -129,7 +130,7 @@ def ablate(
         clusters = clusters or count_classes(images)
         plan = Plan(budget.value, amount, upright, base)
         cells = plan.cells(images, clusters, ["dcacn"], _ablation(chosen, full), numbers)
-    where = folder or Path("runs", f"ablate-{Path(source).name}")
+    where = folder or Path("runs", f"ablate-{safe_name(source)}")
     _present(_run(cells, images, where, plan.in_words(images, clusters), retry_failed, place), where, None)
 
 

@@ -21,6 +21,13 @@ def whole_path(
     return str(folder.absolute()) if source not in SOURCES and _is_there(source) else source
 
 
+def safe_name(
+    source: str,  # known name, folder, or files
+) -> str:  # part of a folder's name on any system
+    "What to call the folder of something made of these images."
+    return "".join(c if c.isalnum() or c in "-_." else "_" for c in Path(source).resolve().name) or "images"
+
+
 def _is_there(source: str) -> bool:
     "Whether a path is there, or some files for a name such as shard-{000..010}.tar."
     if os.path.exists(os.path.expanduser(source)):
@@ -206,13 +213,13 @@ def check_number(
 ) -> None:
     "Refuse at once a folder without classes where no number is given; other sources show when they are read."
     from dcacn_nb.data.catalogue import SOURCES
-    from dcacn_nb.data.listing import list_images
+    from dcacn_nb.data.listing import list_source
 
     folder = Path(source).expanduser()
     if clusters is not None or source in SOURCES or not folder.is_dir():
         return
     with checking():
-        listing = list_images(folder)
+        listing = list_source(folder)
         if not labels or listing.labels is None:
             why = f" ({listing.no_labels})" if labels and listing.no_labels else ""
             raise ValueError(f"the images have no labels to count classes by{why}; {_NUMBER}")

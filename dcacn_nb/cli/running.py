@@ -13,7 +13,7 @@ import typer
 from dcacn_nb.cli import signals
 from dcacn_nb.cli.baselines import comparison
 from dcacn_nb.cli.output import BadInput, answer, call, checking, complain, resume_command, say
-from dcacn_nb.cli.reading import count_classes, is_run
+from dcacn_nb.cli.reading import count_classes, is_run, safe_name
 from dcacn_nb.cli.results import leave_clusters, summarise
 from dcacn_nb.cli.which import pictures_note
 
@@ -25,8 +25,8 @@ def new_run_dir(
 ) -> Path:
     "The folder asked for, which must hold no run, or the first free one of runs/NAME-SEED-N."
     if run_dir is None:
-        stem = "".join(c if c.isalnum() or c in "-_." else "_" for c in Path(name).resolve().name) or "images"
-        run_dir = next(p for n in range(1, 10**6) if not (p := Path("runs") / f"{stem}-{seed}-{n}").exists())
+        stem = Path("runs", f"{safe_name(name)}-{seed}")
+        run_dir = next(p for n in range(1, 10**6) if not (p := stem.with_name(f"{stem.name}-{n}")).exists())
     if call.rank:  # of several processes, the first has the folder
         return run_dir
     if is_run(run_dir):
@@ -94,7 +94,7 @@ def check_sort_into(
             raise BadInput(
                 f"--sort-into {sort_into} cannot be created: {existing} is not a folder that can be written to"
             )
-    return {"sort_into": str(place)} | ({} if how == "copy" else {"sort_how": how})
+    return {"sort_into": str(place), "sort_how": how}
 
 
 def words_of(

@@ -12,7 +12,7 @@ import torch
 from command import folder_of_images
 
 from dcacn_nb.cli.output import BadInput
-from dcacn_nb.cli.reading import network_of, of_run, open_source, remembered, whole_path
+from dcacn_nb.cli.reading import network_of, of_run, open_source, remembered, safe_name, whole_path
 from dcacn_nb.cli.results import leave_clusters, write_clusters
 from dcacn_nb.cli.running import configure, new_run_dir, run_training
 from dcacn_nb.runs.folder import trained_shape
@@ -135,6 +135,16 @@ def test_bad_input_is_refused(trained):
     ]:
         with pytest.raises(BadInput, match=message):
             function(*args)
+
+
+def test_sources_give_safe_names(tmp_path):
+    for source, name in [
+        ("my photos", "my_photos"),
+        (".", tmp_path.name),
+        ("shard-*.tar", "shard-_.tar"),
+        ("/", "images"),
+    ]:
+        assert safe_name(source) == name
 
 
 def test_terms_are_explained_where_they_stand(finished):

@@ -7,6 +7,8 @@ import pytest
 from command import TINY, dcacn, fake_cifar10, folder_of_images, machine
 from PIL import Image
 
+from dcacn_nb.cli.output import BadInput
+from dcacn_nb.cli.reading import check_number
 from dcacn_nb.data import sources
 
 
@@ -68,3 +70,15 @@ def test_full_scale_recipes_start(source, fake, tmp_path, monkeypatch):
     if source == "stl10":
         machine("fit", source, "--no-extra", "--run-dir", "r2", *small)
         assert json.loads((tmp_path / "r2" / "events.jsonl").read_text().splitlines()[0])["steps_per_epoch"] == 1
+
+
+def test_classes_of_a_saved_data_set_are_counted(tmp_path):
+    "Before anything is read it is known whether a number of clusters has to be given."
+    datasets = pytest.importorskip("datasets")
+    files = sorted(folder_of_images(tmp_path / "pictures").rglob("*.png"))
+    cells = {"image": [{"bytes": path.read_bytes(), "path": None} for path in files], "label": [0] * 8 + [1] * 8}
+    kinds = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["dark", "light"])})
+    datasets.Dataset.from_dict(cells, features=kinds).save_to_disk(tmp_path / "saved")
+    check_number(str(tmp_path / "saved"), None, True)
+    with pytest.raises(BadInput, match="no labels to count classes by.*-k 10"):
+        check_number(str(tmp_path / "saved"), None, False)
