@@ -6,6 +6,7 @@ from pathlib import Path
 from dcacn_nb.cli import options as o
 from dcacn_nb.cli.output import BadInput, answer, checking, guarded, refuse_idle, say
 from dcacn_nb.cli.reading import network_of, of_run, open_source, run_settings
+from dcacn_nb.cli.which import say_changes
 from dcacn_nb.core.files import open_regular
 from dcacn_nb.core.text import from_csv_cell
 
@@ -106,6 +107,7 @@ def _table_of_network(run_dir: Path, weights: "Path | None", source: "str | None
     reading = of_run(run_dir, source, weights) | {"extra": False}
     model, config = network_of(run_dir, "last")
     images = open_source(**reading)
+    say_changes(images, run_dir)
     from dcacn_nb.clusters.assigned import assigned_set, assignments
     from dcacn_nb.data.feature_set import training_tensor
     from dcacn_nb.method.step import encode

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from dcacn_nb.cli import options as o
 from dcacn_nb.cli.output import BadInput, answer, checking, guarded, refuse_idle, rows_table, say
 from dcacn_nb.cli.reading import check_encoder, is_run, network_of, of_run, open_source
+from dcacn_nb.cli.which import say_changes
 
 
 class Known(NamedTuple):
@@ -119,6 +120,7 @@ def _frozen(features, weights: "Path | None" = None) -> Known:
 def _of_run(run_dir: Path, weights: "Path | None", source: "str | None") -> Known:
     "The frozen features of a run; of one that was trained on pixels, the features of its own network."
     images = open_source(**(of_run(run_dir, source, weights) | {"extra": False}))
+    say_changes(images, run_dir)
     if hasattr(images, "whole"):
         return _frozen(images, weights)
     from dcacn_nb.data.feature_set import FeatureSet
@@ -128,7 +130,8 @@ def _of_run(run_dir: Path, weights: "Path | None", source: "str | None") -> Know
     model, config = network_of(run_dir, "last")
     about = trained_input(run_dir, config)
     learned = encode(model, images.images, config, "h")
-    features = FeatureSet(learned, images.images, images.labels, images.class_names, images.paths)
+    about_images = {"skipped": images.protocol["skipped"]}
+    features = FeatureSet(learned, images.images, images.labels, images.class_names, images.paths, about_images)
     encoded = lambda pixels: encode(model, read_like(pixels, about).images, config, "h").numpy()
     return Known(features, encoded, config.channels)
 

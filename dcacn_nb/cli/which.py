@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from dcacn_nb.cli.output import complain
+from dcacn_nb.cli.reading import run_settings
 
 NOTE = "pictures.json"  # names and sizes of the files, in the run folder
 _LARGEST = 2**26  # bytes; a longer note is not one of ours
@@ -30,10 +31,24 @@ def say_changes(
         path = run_dir / NOTE
         before = json.loads(path.read_text("utf-8")) if path.is_file() and path.stat().st_size < _LARGEST else None
     except (OSError, ValueError, RecursionError):  # a damaged note costs the comparison, not the command
-        return None
+        before = None
     found = picture_changes(before, picture_record(images))
     if found is None:
+        _say_another_number(len(images), run_dir)
         return None
     if found:
         complain(f"Note: {found.in_words()}")
     return {"added": len(found.added), "removed": len(found.removed), "changed": len(found.changed)}
+
+
+def _say_another_number(
+    now: int,  # images
+    run_dir: Path,
+) -> None:
+    "Without a note of the pictures, as of a run started from Python, only the numbers of images can be compared."
+    then = (run_settings(run_dir)["protocol"] or {}).get("count")
+    if type(then) is int and then != now:
+        complain(
+            f"Note: {now:,} images now, {then:,} in training: the images have changed, or the run was started from "
+            "Python with a part of them; what follows is about those that are there now"
+        )

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from command import TINY, dcacn, folder_of_images, machine
 
+import dcacn_nb as dc
+
 FIT = ("--encoder", "none", "--epochs", 2, "--batch-size", 8, *TINY)
 
 
@@ -79,3 +81,22 @@ def test_two_runs_take_two_folders(monkeypatch):
     first, second = new_run_dir(None, "digits", 0), new_run_dir(None, "digits", 0)
     assert first == second and claimed(first) != claimed(second)
     assert sorted(path.name for path in Path("runs").iterdir()) == ["digits-0-1", "digits-0-2"]
+
+
+def test_a_later_way_of_sorting_replaces_the_first(copy):
+    dcacn("resume", copy, "--sort-into", "first", "--sort-how", "link")
+    dcacn("resume", copy, "--sort-into", "second", "--sort-how", "copy")
+    files = [path for path in Path("second").rglob("*") if not path.is_dir()]
+    assert len(files) == 16 and not any(path.is_symlink() for path in files)
+
+
+def test_a_run_from_python_with_a_part_of_a_folder_says_so(trained, tmp_path, monkeypatch):
+    "Its protocol names the folder; the commands read all of it."
+    monkeypatch.setenv("DCACN_CACHE", str(trained / "cache"))
+    files = sorted((trained / "photos").rglob("*.png"))[4:12]
+    settings = dict(epochs=1, batch_size=8, width=2, n_local=0, projection_dim=4, snapshot_every=0, device="cpu")
+    dc.fit(dc.load_images(files), n_clusters=2, run_dir=tmp_path / "part", report=False, **settings)
+    (tmp_path / "part" / "clusters.csv").unlink(missing_ok=True)
+    for line in (["evaluate", "part"], ["similar", "part", "0"], ["duplicates", "part"], ["export", "part", "x.csv"]):
+        assert "Note: 16 images now, 8 in training" in dcacn(*line).stderr, line
+    assert "in training" not in dcacn("evaluate", "part", "--source", trained / "photos" / "dark").stderr
