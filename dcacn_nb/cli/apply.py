@@ -99,9 +99,10 @@ def predict(
         options = {"on_error": on_error.value, "progress": sys.stderr.isatty(), "weights": encoder_weights}
         images = read_like(folder.absolute(), trained_input(run_dir, config), **options)
     p = encode(model, training_tensor(images), config).numpy()
-    write_clusters(output, images.paths, p)
+    names = images.paths or [str(i) for i in range(len(p))]  # features of unknown images have numbers
+    write_clusters(output, names, p)
     sizes = [int((p.argmax(1) == k).sum()) for k in range(config.n_clusters)]
-    say(_of_one(images.paths[0], p[0]) if len(p) == 1 else sizes_in_words(sizes))
+    say(_of_one(names[0], p[0]) if len(p) == 1 else sizes_in_words(sizes))
     say(f"Clusters: {output}")
     found = {"output": output, "n_images": len(images), "cluster_sizes": sizes}
     answer(found | list_unread(images, output))

@@ -200,6 +200,9 @@ def load_like(
     **options: Any,  # on_error, progress, ... for load_images
 ) -> ImageSet:  # (N,C,H,W); H and W differ from `shape` only if the trained images were not square
     "Images in the form that a network was trained on: sizes are fitted; only a folder's colours are converted."
+    features = as_features(source)
+    if features is not None:
+        raise ValueError(f"X must be images, like those trained on, got features: {features!r}")
     channels, height, width = shape
     images = load_images(
         source,
@@ -207,8 +210,7 @@ def load_like(
         channels=channels if is_files(source) else None,
         **options,
     )
-    if isinstance(images, FeatureSet):
-        raise ValueError(f"X must be images, like those trained on, got {images!r}")
+    assert isinstance(images, ImageSet)  # features were refused
     if images.images.shape[1] != channels:
         raise ValueError(
             f"X must have {channels} channel(s), like the images trained on, got {images.images.shape[1]}; "

@@ -82,3 +82,17 @@ def test_report(finished):
     assert [line for line in lines if "eport" in line] == [f"Report: {finished / 'report.html'}"], (
         "the report is named once"
     )
+
+
+def test_predict_features(photos, tmp_path):
+    "Of a run on features the rows have numbers; a run on images refuses them, and names no option that nobody gave."
+    rows = np.random.default_rng(0).standard_normal((16, 8)).astype(np.float32)
+    np.savez("rows.npz", features=rows)
+    dcacn("fit", "rows.npz", "-k", 2, "--epochs", 1, "--run-dir", "heads", "--set", "device=cpu")
+    dcacn("predict", "heads", "rows.npz", "-o", "heads.csv")
+    with open("heads.csv", newline="") as file:
+        assert [row["path"] for row in csv.DictReader(file)] == [str(i) for i in range(16)]
+    np.savez("one.npz", features=rows[:1])
+    assert "0 belongs to cluster" in dcacn("predict", "heads", "one.npz", "-o", "one.csv").stdout
+    error = dcacn("predict", photos[1], "rows.npz", "-o", "x.csv", code=2).stderr
+    assert "must be images, like those trained on, got features" in error and "image_size" not in error
