@@ -1,5 +1,6 @@
 """`dcacn duplicates`: files of the same bytes, and images so similar that one of them will do."""
 
+import os
 from pathlib import Path
 
 from dcacn_nb.cli import options as o
@@ -26,10 +27,10 @@ def duplicates(
     check_new(output, ".csv")
     if exact and threshold is not None:
         raise BadInput("--threshold is for similar images, and --exact is for the same bytes alone; leave one out")
-    features, paths = _read(where, exact, encoder, on_error.value, encoder_weights, source)
+    features, paths, protocol = _read(where, exact, encoder, on_error.value, encoder_weights, source)
     from dcacn_nb.clusters.assigned import write_table
     from dcacn_nb.clusters.duplicates import duplicates_table, find_duplicates, near_threshold
-    from dcacn_nb.data.unread import unread_in_words
+    from dcacn_nb.data.unread import unread, unread_in_words
 
     with checking():
         if not exact and threshold is None:
@@ -40,12 +41,13 @@ def duplicates(
             write_table(table, output)
     size = sum(Path(paths[i]).stat().st_size for group in groups for i in group.copies) if paths else None
     _report(groups, paths, threshold, size)
-    for line in [] if features is None else unread_in_words(features.protocol, len(features)):
+    for line in unread_in_words(protocol, len(paths if features is None else features)):
         say(line)
     if output is not None:
         say(f"Table: {output}")
     found = [vars(group) | ({} if paths is None else {"path": paths[group.keep]}) for group in groups]
-    answer({"threshold": threshold, "groups": found, "bytes": size, "output": output})
+    found_all = {"threshold": threshold, "groups": found, "bytes": size, "output": output}
+    answer(found_all | {"skipped": unread(protocol)})
 
 
 def check_new(
@@ -62,26 +64,47 @@ def check_new(
 
 
 def _read(where: Path, exact: bool, encoder: str, on_error: str, weights: "Path | None", source: "str | None") -> tuple:
-    "Features, unless the bytes suffice, and the files of the images if these are there."
+    "Features, unless the bytes suffice; the files of the images if these are there; what was loaded."
     from dcacn_nb.data.catalogue import FEATURE_SUFFIXES
 
     if exact and source is None and where.is_dir() and not is_run(where):
-        refuse_idle("similar images, and --exact compares bytes", "encoder", "encoder_weights", "on_error")
-        from dcacn_nb.data.listing import list_source
-
+        refuse_idle("similar images, and --exact compares bytes", "encoder", "encoder_weights")
         with checking():
-            listing = list_source(whole_path(str(where)))
-        return None, [listing.full_name(i) for i in range(len(listing.files))]
+            return _files(where, on_error)
     if where.suffix.lower() in FEATURE_SUFFIXES and where.is_file():
         refuse_idle(f"images, and {where} holds features", "encoder_weights")
     features = features_of(where, encoder, on_error, weights, source).features
     paths = features.paths
-    if paths is not None and not all(Path(path).is_file() for path in paths):
-        say("Some files of the images are gone or elsewhere; images are compared by their features alone.")
+    if paths is not None and not all(os.path.isfile(path) and os.access(path, os.R_OK) for path in paths):
+        say("Some files of the images are gone or cannot be read; images are compared by their features alone.")
         paths = None
     if exact and paths is None:
         raise BadInput(f"--exact compares files, and the images of {where} are none; leave it out")
-    return (None if exact else features), paths
+    return (None if exact else features), paths, features.protocol
+
+
+def _files(folder: Path, on_error: str) -> tuple:
+    "The image files of a folder, as `_read` gives them; those that cannot be opened are refused or left out."
+    from dcacn_nb.data.folders import check_any_left, refuse_or_log, say_what_was_done
+    from dcacn_nb.data.image_file import in_words
+    from dcacn_nb.data.listing import list_source
+
+    listing = list_source(whole_path(str(folder)))
+    if listing.packed is not None:
+        raise BadInput(f"--exact compares files, and the images of {folder} are inside other files; leave it out")
+    say_what_was_done(listing)
+    refuse_or_log(listing.root, listing.unreadable, on_error)
+    paths: list[str] = []
+    bad: dict[str, str] = {}
+    for number, name in enumerate(listing.files):
+        try:
+            open(listing.full_name(number), "rb").close()
+            paths.append(listing.full_name(number))
+        except OSError as error:
+            refuse_or_log(listing.root, {name: in_words(error)}, on_error, len(bad))
+            bad[name] = in_words(error)
+    check_any_left(listing, len(paths), bad)
+    return None, paths, {"skipped": listing.all_unread(bad)}
 
 
 def _report(groups: list, paths: "list[str] | None", threshold: "float | None", size: "int | None") -> None:

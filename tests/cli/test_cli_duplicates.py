@@ -71,3 +71,32 @@ def test_bad_input(photos):
     assert "x.csv exists already" in dcacn("duplicates", "features.npz", "-o", "x.csv", code=2).stderr
     np.save("f.npy", np.eye(4, dtype=np.float32))
     assert "the images of f.npy are none" in dcacn("duplicates", "f.npy", "--exact", code=2).stderr
+
+
+def test_what_is_not_compared_byte_by_byte_is_said(photos, tmp_path, caplog, monkeypatch):
+    "Files that are left out, and a file that cannot be opened."
+    from dcacn_nb.cli import duplicates
+
+    def closed(path, *mode):
+        if path == photos[1]:
+            raise PermissionError(13, "Permission denied", path)
+        return open(path, *mode)
+
+    (tmp_path / "photos" / "notes.txt").write_text("x")
+    monkeypatch.setattr(duplicates, "open", closed, raising=False)
+    error = dcacn("duplicates", "photos", "--exact", code=2).stderr
+    assert "dark/1.png (PermissionError" in error and "pass --on-error skip" in error
+    shown = dcacn("duplicates", "photos", "--exact", "--on-error", "skip").stdout
+    assert "No duplicates" in shown and "1 of 17 files could not be read" in shown
+    assert "1 file left out (.txt 1)" in caplog.text
+    assert list(machine("duplicates", "photos", "--exact", "--on-error", "skip")["skipped"]) == ["dark/1.png"]
+
+
+def test_images_inside_other_files_have_no_bytes_to_compare(tmp_path):
+    datasets = pytest.importorskip("datasets")
+    images = [
+        {"bytes": path.read_bytes(), "path": None} for path in sorted(folder_of_images(tmp_path / "p").rglob("*.png"))
+    ]
+    kinds = datasets.Features({"image": datasets.Image()})
+    datasets.Dataset.from_dict({"image": images[:2] * 2}, features=kinds).save_to_disk(tmp_path / "saved")
+    assert "the images of saved are inside other files" in dcacn("duplicates", "saved", "--exact", code=2).stderr
