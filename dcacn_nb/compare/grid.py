@@ -20,8 +20,9 @@ from dcacn_nb.core.checks import check_in
 from dcacn_nb.core.events import EpochDone, Evaluated, RunStarted
 from dcacn_nb.core.files import sweep
 from dcacn_nb.core.launch import check_alone
-from dcacn_nb.core.text import logger
+from dcacn_nb.core.text import logger, one_line
 from dcacn_nb.data.feature_set import training_tensor
+from dcacn_nb.data.unread import unread
 from dcacn_nb.encoders.names import PLACES
 from dcacn_nb.runs.folder import read_about
 from dcacn_nb.runs.log import each_event
@@ -146,7 +147,8 @@ def _shared(about: dict, path: Path) -> dict:
     "What a grid.json says of its images and budget, in one dictionary."
     if not isinstance(about.get("protocol"), dict) or not isinstance(about.get("budget"), str):
         raise ValueError(f"{str(path)!r} is damaged (it lacks protocol or budget); restore it, or take a new folder")
-    return {**about["protocol"], "budget": about["budget"]}
+    texts = {"skipped": sorted(unread(about["protocol"])), "notes": None}  # reasons may be worded otherwise elsewhere
+    return {**about["protocol"], **texts, "budget": about["budget"]}
 
 
 def _rows(folder: Path, unfinished: bool) -> "Iterator[dict]":
@@ -196,9 +198,7 @@ def _known_columns(values: dict) -> dict:
 
 
 def _protocol_in_words(protocol: dict) -> str:
-    "A protocol in one line."
-    return ", ".join(
-        f"{name}={Path(str(value)).name if name == 'source' else value}"
-        for name, value in protocol.items()
-        if value not in (None, "", [], {})
-    )
+    "A protocol in one line; what was left out of the folder is in the log of each run."
+    shown = {name: value for name, value in protocol.items() if name not in ("ignored", "notes")}
+    shown |= {"skipped": len(unread(protocol)) or None, "source": Path(str(protocol.get("source", ""))).name}
+    return one_line(", ".join(f"{name}={value}" for name, value in shown.items() if value not in (None, "", [], {})))

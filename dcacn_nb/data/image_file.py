@@ -211,6 +211,8 @@ def _open(file: "str | Path | io.BytesIO") -> Image.Image:
     _pillow_suffixes()  # makes Pillow know all its formats
     try:
         image = Image.open(file, formats=[kind for kind in Image.ID if kind not in NOT_READ])
+    except UnidentifiedImageError:  # Pillow's text ends in an address in memory, another one in every process
+        raise UnidentifiedImageError("not an image of a known kind") from None
     except Image.DecompressionBombError as error:  # the bound is Pillow's: twice PIL.Image.MAX_IMAGE_PIXELS
         size = str(error).partition("(")[2].partition(")")[0] or "its size"
         raise OSError(f"too large: it declares {size}; make it smaller, or leave it out") from error

@@ -1,6 +1,7 @@
 """What a folder of images holds: files in a fixed order, and the classes that sub-folders name."""
 
 import difflib
+import errno
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -53,7 +54,7 @@ class Listing:
     class_names: "list[str] | None" = None  # one name per class
     ignored: dict[str, int] = field(default_factory=dict)  # suffix, or reason in brackets -> files left out
     notes: tuple[str, ...] = ()  # decisions taken, in words
-    unreadable: dict[str, str] = field(default_factory=dict)  # sub-folder -> why it could not be entered
+    unreadable: dict[str, str] = field(default_factory=dict)  # sub-folder, or file that holds images -> why not
     no_labels: str = ""  # why nothing here names classes, in words
     packed: "Packed | None" = None  # where the images are, if not in files of their own
 
@@ -82,7 +83,8 @@ class Listing:
         files: "dict[str, str]",  # file -> why it could not be read
     ) -> "dict[str, str]":
         "Sub-folders that could not be entered, with a slash at the end, and files."
-        return {f"{name}/": reason for name, reason in self.unreadable.items()} | files
+        end = "/" if self.packed is None else ""
+        return {f"{name}{end}": reason for name, reason in self.unreadable.items()} | files
 
     def class_counts(self) -> "dict[str, int]":  # class name -> number of images; empty without labels
         "How many images each class has."
@@ -212,24 +214,27 @@ def list_files(
     "A list of files as if it were a folder. A file that is missing fails when it is read."
     files: list[str] = []
     ignored: Counter[str] = Counter()
+    system: Counter[str] = Counter()
     closed: dict[str, str] = {}
     for path in [os.path.abspath(os.path.expanduser(path)) for path in paths]:
         if os.path.isdir(path):
             found = walk(Path(path))
             files += [os.path.join(path, name) for name in found.files]
             ignored += found.ignored
+            system += found.system
             closed |= {os.path.join(path, name): reason for name, reason in found.unreadable.items()}
         else:
             files.append(path)
     if not files:
         raise ValueError(f"the list of {len(paths)} paths holds no images; give image files, or folders of them")
+    notes = _left_out(ignored, system)
     try:
         root = os.path.commonpath([os.path.dirname(file) for file in files])
     except ValueError:  # on several drives
-        return Listing(Path(), files, ignored=dict(ignored), unreadable=closed)
+        return Listing(Path(), files, ignored=dict(ignored), notes=notes, unreadable=closed)
     names = [os.path.relpath(file, root).replace(os.sep, "/") for file in files]
     closed = {os.path.relpath(name, root): reason for name, reason in closed.items()}
-    return Listing(Path(root), names, None, None, dict(ignored), _left_out(ignored, {}), closed)
+    return Listing(Path(root), names, None, None, dict(ignored), notes, closed)
 
 
 def list_shards(
@@ -288,6 +293,8 @@ def _list_packed(source: Any) -> "Listing | None":  # None: the source is someth
         found = [files_of(one) for one in given]
         if any(found) and not all(found):
             other = str(given[found.index([])])
+            if not os.path.exists(os.path.expanduser(other)):
+                raise FileNotFoundError(errno.ENOENT, "does not exist", other)
             raise ValueError(f"source must name {kind} files alone, or none, got {other!r} too; load it by itself")
         if any(found):
             return listed([file for files in found for file in files])

@@ -13,7 +13,17 @@ import pytest
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 from dcacn_nb.compare.cells import make_cell, make_grid
-from dcacn_nb.compare.grid import COLUMNS, collect, count_finished, failures, finished, run_grid
+from dcacn_nb.compare.grid import (
+    COLUMNS,
+    _describe_grid,
+    _open_grid,
+    _protocol_in_words,
+    collect,
+    count_finished,
+    failures,
+    finished,
+    run_grid,
+)
 from dcacn_nb.compare.progress import grid_progress
 from dcacn_nb.core.events import Evaluated, StepDone
 from dcacn_nb.data.loading import load_images
@@ -174,6 +184,22 @@ def test_other_images_or_budgets_are_refused(grid, cells, few_digits):
         collect(folder.parent)
     with pytest.raises(FileNotFoundError, match="notebook must be the path of a notebook, got 'none.ipynb'"):
         run(cells, few_digits, folder, notebook="none.ipynb")
+
+
+def test_reasons_in_other_words_are_the_same_grid(tmp_path):
+    images = load_images("digits", limit=8)
+    for reason, note in (("torn", "3 pages not read"), ("broken", "3 pages or frames not read")):
+        images.protocol |= {"skipped": {"a.png": reason}, "notes": [note]}
+        _open_grid(tmp_path, _describe_grid(images, "2 epochs"))
+    images.protocol["skipped"] = {"b.png": "torn"}
+    with pytest.raises(ValueError, match=r"skipped: \['a.png'\] there, \['b.png'\] now"):
+        _open_grid(tmp_path, _describe_grid(images, "2 epochs"))
+
+
+def test_tables_name_the_images_in_a_line_that_can_be_written():
+    protocol = {"source": "/p/f\udcfc\nr", "count": 3, "skipped": {"a.png": "torn"}, "seed": 0, "limit": None}
+    protocol |= {"ignored": {".txt": 2}, "notes": ["2 files left out"]}
+    assert _protocol_in_words(protocol) == r"source=f\udcfc\nr, count=3, skipped=1, seed=0"
 
 
 # --- what kills, damage and strangers leave -----------------------------------------------------------------------

@@ -191,9 +191,12 @@ def test_a_damaged_shard_is_refused_or_read_as_far_as_it_goes(three, damage):
     found = load(three / "shard-*.tar", on_error="skip")
     before = [0, 1, 2] if damage in (negative, flipped) else [0, 1]
     assert torch.equal(found.images, wanted([*before, *range(4, 12)]))
+    assert list(found.protocol["skipped"]) == ["shard-000.tar"], "a file, not a folder"
 
 
-@pytest.mark.parametrize("bad", ["no tar", "empty", "gzip", "no images", "pipe", "missing", "backwards", "mixed"])
+@pytest.mark.parametrize(
+    "bad", ["no tar", "empty", "gzip", "no images", "pipe", "missing", "backwards", "mixed", "gone"]
+)
 def test_what_cannot_be_read_is_said(three, bad):
     path, says = three / "bad.tar", "holds no images"
     if bad == "no tar":
@@ -210,15 +213,18 @@ def test_what_cannot_be_read_is_said(three, bad):
     elif bad == "pipe":
         os.mkfifo(path)
         says = "is a named pipe"
+    (three / "a.png").write_bytes(png(0))
     source = {
         "missing": str(three / "shard-{000..004}.tar"),
         "backwards": str(three / "shard-{004..000}.tar"),
         "mixed": [three / "shard-000.tar", three / "a.png"],
+        "gone": [three / "shard-000.tar", three / "shard-009.tar"],
     }.get(bad, path)
     says = {
         "missing": "2 of its files are missing, e.g. .*shard-003.tar",
         "backwards": "must count up",
         "mixed": "tar files alone, or none, got .*a.png",
+        "gone": "does not exist: .*shard-009.tar",
     }.get(bad, says)
     with pytest.raises((ValueError, FileNotFoundError), match=says):
         load(source)
@@ -229,7 +235,9 @@ def test_a_bad_image_in_a_shard_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"cannot read image .*a\.tar/b\.png"):
         load(tmp_path / "a.tar")
     found = load(tmp_path / "a.tar", on_error="skip")
-    assert torch.equal(found.images, wanted([0, 2])) and list(found.protocol["skipped"]) == ["a.tar/b.png"]
+    assert torch.equal(found.images, wanted([0, 2])) and found.protocol["skipped"] == {
+        "a.tar/b.png": "UnidentifiedImageError: not an image of a known kind"
+    }, "the same words in every process"
 
 
 def test_an_image_too_large_for_memory_is_not_read(tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ from fake_encoder import FakeEncoder
 from pictures import class_tree, load, noise, save
 from PIL import Image
 
-from dcacn_nb.data.listing import list_images
+from dcacn_nb.data.listing import list_files, list_images
 from dcacn_nb.data.tree import SYSTEM_FOLDERS
 from dcacn_nb.data.unread import unread_in_words
 from dcacn_nb.encoders import embed
@@ -240,3 +240,11 @@ def test_a_folder_named_like_a_known_source(tmp_path, monkeypatch, caplog):
     assert len(load("digits", limit=20)) == 20
     assert "'digits' means the known source" in caplog.text and "for the folder, give './digits'" in caplog.text
     assert len(load("./digits")) == len(load(tmp_path / "digits")) == 3
+
+
+def test_a_list_of_folders_says_what_a_folder_says(tmp_path):
+    root = class_tree(tmp_path / "x", (".",))
+    save(root / ".hidden" / "a.png", noise(8, 8))
+    (root / "notes.txt").write_text("x")
+    notes = list_images(root).notes
+    assert "1 system or hidden folder left out" in notes[1] and list_files([root]).notes == notes
