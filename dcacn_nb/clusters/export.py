@@ -25,7 +25,9 @@ from dcacn_nb.core.text import csv_cell
 
 HOW = ("copy", "link", "hardlink")
 TO = ("csv", "links", "copies", "label-studio")
-LONGEST = 200  # bytes of a file name before its number and suffix
+LONGEST = 255  # bytes of a name, on most systems
+SUFFIX = 20  # bytes of a suffix; what follows the last dot and is longer is part of the name
+PART = re.compile(r"[a-z0-9_]{8}\.part")  # how tempfile ends the names of our folders while they are filled
 UNSAFE = re.compile(r'[\x00-\x1f<>:"/\\|?*]')  # in names of folders, on some system
 
 
@@ -73,6 +75,16 @@ def _held(folder: Path) -> "Iterator[bool]":
         os.close(descriptor)
 
 
+def _is_ours(left: Path, name: str) -> bool:
+    "Whether a folder has the name and holds nothing but what a process leaves that is killed while it exports."
+    inside = list(left.iterdir())
+    if not PART.fullmatch(left.name.removeprefix(f"{name}-")) or not {path.name for path in inside} <= {"all"}:
+        return False
+    if not all(path.is_dir() and not path.is_symlink() for path in inside):
+        return False
+    return all(re.match(r"cluster_\d", path.name) or path.name == "clusters.csv" for path in left.glob("all/*"))
+
+
 @contextmanager
 def _new_folder(target: "str | Path") -> "Iterator[Path]":
     """A folder to fill, which becomes `target` when all went well, and is removed on any error.
@@ -81,8 +93,8 @@ def _new_folder(target: "str | Path") -> "Iterator[Path]":
     target = _new(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     for left in target.parent.glob(f"{glob.escape(target.name)}-????????.part"):
-        with _held(left) as ours:
-            if ours:
+        with _held(left) as free:
+            if free and _is_ours(left, target.name):
                 shutil.rmtree(left, ignore_errors=True)
     with (
         tempfile.TemporaryDirectory(prefix=f"{target.name}-", suffix=".part", dir=target.parent) as part,
@@ -172,7 +184,7 @@ def _folder_names(table: pd.DataFrame) -> "dict[int, str]":
     folders = {}
     for number, name in names.items():
         called = "" if name == f"cluster {number}" else "_" + UNSAFE.sub("_", name).strip(" .")
-        folders[number] = f"cluster_{number:0{digits}d}{called}"
+        folders[number] = _fitting(f"cluster_{number:0{digits}d}{called}").rstrip(" .")
     return folders
 
 
@@ -191,14 +203,21 @@ def flat_names(
     used, names = set(), []
     for name in wanted:
         stem, suffix = os.path.splitext(name)
-        stem, number = os.fsdecode(os.fsencode(stem)[:LONGEST]), 1
-        name = stem + suffix
+        stem, suffix = (stem, suffix) if len(os.fsencode(suffix)) <= SUFFIX else (name, "")
+        name, number = _fitting(stem, suffix), 1
         while name.casefold() in used:
             number += 1
-            name = f"{stem}_{number}{suffix}"
+            name = _fitting(stem, f"_{number}{suffix}")
         used.add(name.casefold())
         names.append(name)
     return names
+
+
+def _fitting(stem: str, end: str = "") -> str:
+    "A name of at most LONGEST bytes: where it would be longer, the stem loses characters, never a part of one."
+    while len(os.fsencode(stem + end)) > LONGEST:
+        stem = stem[:-1]
+    return stem + end
 
 
 def label_studio_tasks(

@@ -87,9 +87,16 @@ def test_names_in_one_folder_differ_whatever_they_are():
     paths = ["/p/a/N.png", "/p/b/n.png", "/p/c/b__n.png", "/p/c/B__N.png", f"/p/a/{long}.png", f"/p/b/{long}.png"]
     names = flat_names(paths)
     assert names[:2] == ["a__N.png", "b__n.png"] and len({name.casefold() for name in names}) == 6
-    assert all(len(name.encode()) < 255 and name.lower().endswith(".png") for name in names)
+    assert all(len(name.encode()) <= 255 and name.lower().endswith(".png") for name in names)
     naive = ["__".join(Path(path).relative_to("/p").parts[-1:]) for path in paths]
     assert len({name.casefold() for name in naive}) < 6
+
+
+def test_long_names_are_cut_between_characters():
+    "And only where they are longer than a file system takes, whatever follows the last dot."
+    for name in ("照" * 83 + ".jpg", "x" * 251 + ".jpg", "a." + "照" * 80):
+        assert flat_names([f"/p/{name}"]) == [name]
+    assert flat_names([f"/p/a/{'照' * 83}.jpg", f"/p/b/{'照' * 83}.jpg"]) == [f"{n}__{'照' * 82}.jpg" for n in "ab"]
 
 
 def test_tasks_for_label_studio(table, photos, tmp_path):
@@ -172,11 +179,16 @@ def test_what_a_killed_process_left_is_removed_and_what_another_fills_stays(phot
     fcntl = pytest.importorskip("fcntl")
     left, filled, other = (tmp_path / name for name in ("sorted-abcd1234.part", "sorted-x_yz5678.part", "notes.part"))
     for folder in (left, filled, other):
-        (folder / "all").mkdir(parents=True)
+        (folder / "all" / "cluster_0").mkdir(parents=True)
     held = os.open(filled, os.O_RDONLY)
     fcntl.flock(held, fcntl.LOCK_EX)
     (tmp_path / "sorted-linked00.part").symlink_to(tmp_path / "photos")
+    mine = [tmp_path / name for name in ("sorted-20240131.part", "sorted-20240201.part", "sorted-ABCD1234.part")]
+    for folder, inside in zip(mine, ("a.jpg", "all/a.jpg", "all/cluster_0/a.jpg")):
+        (folder / inside).parent.mkdir(parents=True)
+        (folder / inside).write_bytes(b"mine")
     sort_images(photos, [0, 0, 1, 1, 0], tmp_path / "sorted")
     os.close(held)
+    assert [len(contents(folder)) for folder in mine] == [1, 1, 1], "of other people"
     assert not left.exists() and filled.exists() and other.exists() and all(map(os.path.exists, photos))
     assert len(list((tmp_path / "sorted").rglob("*.*"))) == 5
