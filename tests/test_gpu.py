@@ -105,7 +105,7 @@ def test_no_step_waits_for_the_device(name, source, digits, colours):
     state.store = store
     for epoch in range(config.epochs):
         state.epoch = epoch
-        for _ in method.refit(state, store, views, epoch) if method.refit else ():
+        for _ in method.between_epochs(state, store, views, epoch) if method.between_epochs else ():
             pass
         for step in range(2):  # the first fills caches of the libraries
             chosen, draws = torch.arange(step * 64, step * 64 + 64, device=DEVICE), generator(0, 1, step, device=DEVICE)
@@ -144,7 +144,7 @@ def test_a_recorded_step_is_the_step_itself(name, digits, exact):
     # kept over the epochs: each must be recorded again
     plain_steps, recorded_steps = (stepper(state, views, method) for stepper in (Stepper, RecordedStepper))
     for state.epoch in range(config.epochs):
-        for _ in method.refit(state, images, views, state.epoch) if method.refit else ():
+        for _ in method.between_epochs(state, images, views, state.epoch) if method.between_epochs else ():
             pass
         saved, meta = {name: value.clone() for name, value in state.tensors().items()}, state.meta()
         plain = losses(plain_steps)

@@ -267,7 +267,7 @@ def head_start(
     yield None
     return [HeadSet(epoch, state.step, cosine)] if epoch == begin else []
 
-# %% ../../nbs/method/08_step.ipynb #ba6bb4a0
+# %% ../../nbs/method/08_step.ipynb #ba6bb49f
 def _all_crops(config: TrainConfig) -> float:
     "Images through the network per image of an epoch, on average: two global crops; local ones after the head start."
     return 2 + config.n_local * (1 - joint_from(config) / config.epochs)
@@ -277,7 +277,7 @@ def _no_head_start(settings: "Callable[[TrainConfig], TrainConfig]", config: Tra
     "The settings, with every loss from the start."
     return replace(settings(config), cluster_start=0.0)
 
-
+# %% ../../nbs/method/08_step.ipynb #ba6bb4a0
 @dataclass(frozen=True)
 class Method:
     "A method of clustering: what it does differently from others, as plain functions. Without arguments it is DCACN."
@@ -290,7 +290,7 @@ class Method:
     loss: "Callable[..., dict[str, Tensor]]" = multicrop_objective  # (state, batch) -> loss terms
     # what is fitted between epochs, before each evaluation (centres, targets); done again, it gives the same.
     # (state, store, views, epoch): a generator, yields None when a driver may act, may return a list of events. None:
-    # `head_start` with DCACN's own loss, else nothing, and `cluster_start` is 0: nobody would set the head it waits for
+    # see `between_epochs`; with a loss of its own `cluster_start` is 0: nobody would set the head it waits for
     refit: "Callable[..., Iterator[None]] | None" = None
     schedule: "Callable[[int, int, TrainConfig], float]" = learning_rate  # arguments and result as of learning_rate
     passes: "Callable[[TrainConfig], float]" = _all_crops  # what equal budgets are counted in
@@ -302,11 +302,13 @@ class Method:
     defaults: dict = field(default_factory=dict)
 
     def __post_init__(self):
-        own = self.loss is multicrop_objective
-        if self.refit is None and own:
-            object.__setattr__(self, "refit", head_start)
-        if self.refit is not head_start and not own:
+        if self.refit is not head_start and self.loss is not multicrop_objective:
             object.__setattr__(self, "settings", partial(_no_head_start, self.settings))
+
+    @property
+    def between_epochs(self) -> "Callable[..., Iterator[None]] | None":
+        "`refit`; where it is None, `head_start` with DCACN's own loss, and nothing with another."
+        return head_start if self.refit is None and self.loss is multicrop_objective else self.refit
 
 # %% ../../nbs/method/08_step.ipynb #b97b3139
 def memory_layout(

@@ -140,7 +140,7 @@ def train(
     take_step = _stepper(recorder, config, method, stores)(state, views, method)
     if state.step == 0:
         yield _started(method, config, protocol, len(images), steps_per_epoch)
-        yield from _evaluate(state, views, labels, method.refit)
+        yield from _evaluate(state, views, labels, method)
     while state.epoch < config.epochs:
         state.epoch_began, state.clock = time.perf_counter(), (time.perf_counter(), state.step)
         position = state.step - state.epoch * steps_per_epoch
@@ -152,7 +152,7 @@ def train(
             _note(state, take_step(batch, chosen, lr, instance_only))
             if state.step % config.log_every == 0 or last:
                 yield _report_steps(state, lr)
-        yield from _evaluate(state, views, labels, method.refit, seconds=time.perf_counter() - state.epoch_began)
+        yield from _evaluate(state, views, labels, method, seconds=time.perf_counter() - state.epoch_began)
         state.epoch, state.sums = state.epoch + 1, {}
     yield None
     yield RunFinished("completed", state.step, state.epoch, "")
@@ -191,9 +191,10 @@ def _report_steps(state: TrainState, lr: float) -> StepDone:
     return StepDone(state.step, state.epoch + 1, means, lr, norm, images_per_second=rate)
 
 # %% ../../nbs/method/09_train.ipynb #18867b8a
-def _evaluate(state: TrainState, views, labels, refit=None, seconds: "float | None" = None) -> "Iterator[Event | None]":
+def _evaluate(state: TrainState, views, labels, method, seconds: "float | None" = None) -> "Iterator[Event | None]":
     "Refit, assign every image, measure; then, without a pause, yield EpochDone, Evaluated and SnapshotTaken as due."
-    config, store, epoch = state.config, state.store, state.epoch + (seconds is not None)
+    config, store, refit = state.config, state.store, method.between_epochs
+    epoch = state.epoch + (seconds is not None)
     events: list[Event] = list((yield from refit(state, store, views, epoch)) or ()) if refit else []
     if refit:
         kept = state.tensors()  # what was fitted is the same in every process, on any machine

@@ -1,6 +1,7 @@
 "Every method on the same spine: settings, events, folder, network and pictures; stopped and resumed to the same bits."
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from dcacn_nb.core.events import RunFinished, RunStarted, StepDone
 from dcacn_nb.data.loading import load_images
 from dcacn_nb.fitting import fit
 from dcacn_nb.method.config import preset
-from dcacn_nb.method.step import encode
+from dcacn_nb.method.step import Method, encode, head_start
 from dcacn_nb.methods import find_method, method_names
 from dcacn_nb.report.figures.curves import plot_curves
 from dcacn_nb.report.figures.health import plot_health
@@ -65,6 +66,15 @@ def test_a_head_start_is_dcacns_alone(name, digits):
     asked = tiny(digits, cluster_start=0.5)
     assert find_method(name).settings(asked).cluster_start == (0.5 if name in ("dcacn", "finetune") else 0)
     assert tiny(digits).cluster_start == 0.8 and preset("finetune", digits, 10).cluster_start == 0
+
+
+@pytest.mark.parametrize("make", [lambda loss: Method("mine", loss=loss), lambda loss: replace(Method(), loss=loss)])
+def test_a_loss_of_its_own_has_no_head_start_however_it_was_given(make, digits):
+    "A method made of DCACN with another loss is the method that was given this loss at once; asked for, a start stays."
+    method = make(lambda state, batch: {})
+    assert method.between_epochs is None and method.settings(tiny(digits)).cluster_start == 0
+    asked = Method(loss=method.loss, refit=head_start)
+    assert asked.between_epochs is head_start and asked.settings(tiny(digits)).cluster_start == 0.8
 
 
 @pytest.mark.parametrize("name", METHODS)
