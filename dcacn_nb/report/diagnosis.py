@@ -109,7 +109,8 @@ def verdict(
     words = SENTENCES[check_in("lang", lang, list(SENTENCES))]
     keys = {finding.key for finding in findings} - {"well"}
     said = keys | ({"failed"} if reason == "failed" else set()) | ({"warning"} if keys else set())
-    if scores and chance and scores["acc"] - chance["acc"] < NO_BETTER:
+    acc, by_chance = (values.get("acc") for values in (scores or {}, chance or {}))  # a file may hold only some scores
+    if acc is not None and by_chance is not None and acc - by_chance < NO_BETTER:
         said.add("labels")
     said |= {"unclear"} if clear is False else set()
     said.add("well" if {"view_agreement", "neighbour_agreement"} & set(health or {}) else "plain")

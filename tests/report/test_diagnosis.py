@@ -160,6 +160,12 @@ def test_verdict(key, health, reason, scores):
     assert said == SENTENCES["en"][f"verdict_{key}"]
 
 
+@pytest.mark.parametrize("scores, chance", [({"acc": 0.3}, {"nmi": 0.1}), ({"nmi": 0.2}, {"acc": 0.3})])
+def test_scores_of_which_one_side_is_missing_are_not_compared(scores, chance):
+    "A damaged reference.json, or one of another program, may hold only some of the scores."
+    assert verdict(diagnose(FINE), FINE, "completed", scores, chance).key == "well"
+
+
 def test_no_clear_groups_is_said():
     "What the choice of a number of clusters found counts; of a collapse there is worse to say."
     health = lifted(0.8, [0.2] * 5)
