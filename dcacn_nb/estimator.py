@@ -73,7 +73,7 @@ class DCACN(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, Bas
         method = method_for("dcacn", images)
         config = self._configure(images, method)
         run = fit(images, config, method=method, run_dir=self.run_dir, progress=bool(self.verbose))
-        self.config_, self.model_, self.health_ = config, run.model, run.health
+        self.config_, self.model_, self.health_ = run.config, run.model, run.health
         self.input_, self.options_ = describe_input(images), method.options
         self.probabilities_ = run.probabilities.numpy()
         self.labels_ = run.assignments

@@ -373,6 +373,7 @@ def test_features_in_a_frame():
     head = DCACN(3, epochs=1, device="cpu", settings={"projection_dim": 4})
     model = head.fit(table)
     assert model.n_features_in_ == 6 and np.array_equal(model.predict(rows), model.labels_)
+    assert model.config_.cluster_start == 0, "the settings of the run: a head on features has no head start"
     assert list(model.set_output(transform="pandas").transform(table).index) == list(table.index)
 
 

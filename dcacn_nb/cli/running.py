@@ -200,6 +200,7 @@ def run_training(
     "Train in the foreground with a progress bar; Ctrl-C saves, prints how to resume, and exits with 130."
     notes = (notes or {}) | _notes(reading, not resume or moved, number) | ({} if resume else pictures_note(images))
     run = _prepare(images, config, run_dir, reading, resume, method, options or {}, notes)
+    config = run.config  # with the method's own settings
     epochs = f"{config.epochs} epoch{'s' * (config.epochs > 1)}"
     start = f"resuming at step {run.state.step}" if resume else f"the run is kept in {run_dir}"
     say(f"{len(images):,} images, {config.n_clusters} clusters, {epochs}; {start}")

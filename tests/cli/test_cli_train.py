@@ -36,6 +36,12 @@ def test_fit_says_what_came_out():
     assert "runs/digits-0-2" in dcacn(*line).stdout.replace("\\", "/")
 
 
+def test_what_is_announced_is_what_is_trained():
+    "The method's own settings count: K-Means takes one epoch, whatever the preset's number."
+    said = dcacn("fit", "digits", "--limit", 30, "--method", "kmeans", "--run-dir", "r", *TINY).stdout
+    assert "30 images, 10 clusters, 1 epoch; the run is kept in r" in said and settings_of("r")["epochs"] == 1
+
+
 def test_fit_json_is_one_object_on_stdout():
     result = machine("fit", "digits", "--limit", 30, "--epochs", 1, "--no-labels", "-k", 3, "--run-dir", "here", *TINY)
     assert result["status"] == "completed" and result["run_dir"] == "here" and result["scores"] is None
