@@ -274,11 +274,32 @@ PresetName = Annotated[
 ]
 Epochs = Annotated[
     int | None,
-    Option(min=1, help="Passes over the images (default: the preset's).", show_default=False, rich_help_panel=TRAINING),
+    Option(
+        min=1,
+        help="Passes over the images (default: the preset's, or the head's).",
+        show_default=False,
+        rich_help_panel=TRAINING,
+    ),
+]
+DEMO_EPOCHS = 30  # half of the preset's: people are waiting
+DemoEpochs = Annotated[
+    int | None,
+    Option(
+        "--epochs",
+        min=1,
+        help=f"Passes over the images (default: {DEMO_EPOCHS} for the digits, the head's for photos).",
+        show_default=False,
+        rich_help_panel=TRAINING,
+    ),
 ]
 BatchSize = Annotated[
     int | None,
-    Option(min=2, help="Images per step (default: the preset's).", show_default=False, rich_help_panel=TRAINING),
+    Option(
+        min=2,
+        help="Images per step (default: the preset's, or the head's).",
+        show_default=False,
+        rich_help_panel=TRAINING,
+    ),
 ]
 Seed = Annotated[int, Option(min=0, help="All random draws are a function of it.", rich_help_panel=TRAINING)]
 Device = Annotated[str, Option(help="auto, cpu, cuda, cuda:1 or mps.", rich_help_panel=TRAINING)]
@@ -302,7 +323,9 @@ Precision = Annotated[
 ]
 BackboneName = Annotated[
     Backbone | None,
-    Option("--backbone", help="Residual network (default: resnet18).", show_default=False, rich_help_panel=TRAINING),
+    Option(
+        "--backbone", help="Residual network (default: the preset's).", show_default=False, rich_help_panel=TRAINING
+    ),
 ]
 Width = Annotated[
     int | None,

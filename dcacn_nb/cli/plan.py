@@ -30,7 +30,11 @@ def plan(
     ranks: Annotated[
         int | None,
         typer.Option(
-            "--ranks", min=1, help="Calculate for this many GPUs, each with a batch of its own.", show_default=False
+            "--ranks",
+            min=1,
+            help="Calculate for this many GPUs and as many times the batch: start the run with --batch-size as many "
+            "times as large. The larger loss is not counted.",
+            show_default=False,
         ),
     ] = None,
     root: o.Root = Path("data"),

@@ -167,15 +167,12 @@ def _check_sort_how(sort_into: "Path | None") -> None:
         refuse_idle("--sort-into, which is not given", "sort_how")
 
 
-DEMO_EPOCHS = 30  # half of the preset's: people are waiting
-
-
 @guarded
 def demo(
     what: Annotated[o.Demo, typer.Argument(help="digits: from scratch; photos: with a pretrained encoder.")] = (
         o.Demo.digits
     ),
-    epochs: o.Epochs = None,
+    epochs: o.DemoEpochs = None,
     seed: o.Seed = 0,
     run_dir: o.NewRunDir = None,
     limit: o.Limit = None,
@@ -192,7 +189,7 @@ def demo(
         refuse_idle("the digits, and these are photos", "baselines")
         _demo_photos(claimed(run_dir) if default_name else run_dir, seed, limit, changes)
         return
-    changes = {"epochs": DEMO_EPOCHS} | changes
+    changes = {"epochs": o.DEMO_EPOCHS} | changes
     with checking():
         check_together(changes)
     reading = dict(source="digits", limit=limit, seed=seed, extra=False, labels=True, then={"baselines": baselines})

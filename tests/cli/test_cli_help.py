@@ -1,5 +1,6 @@
 "Help and wrong arguments answer at once: without PyTorch."
 
+import re
 import subprocess
 import sys
 from enum import Enum
@@ -126,6 +127,24 @@ def test_options_agree_with_the_settings(option, name):
         assert tuple(choice.value for choice in enums[0]) == about["choices"]
     first_clause = about["help"].partition(":")[0].replace("'", "").removeprefix("K, ")
     assert first_clause.lower() in option.help.lower()
+
+
+@pytest.mark.parametrize("option, name", SETTINGS.items())
+def test_a_value_is_called_the_default_only_if_every_preset_has_it(option, name):
+    "Otherwise the text says whose value it is."
+    from dcacn_nb.cli import options
+    from dcacn_nb.data.loading import load_images
+    from dcacn_nb.method.config import PRESETS, preset
+
+    found = re.search(r"\(default: ([\w.]+)\)", getattr(options, option).__metadata__[0].help)
+    if found:
+        images = load_images("digits", limit=20)
+        assert {str(getattr(preset(p, images, 2, upright=True), name)) for p in PRESETS} == {found[1]}
+
+
+def test_the_demo_names_its_own_number_of_epochs():
+    "Half of the preset's for the digits; the photos train a head."
+    assert "(default: 30 for the digits, the head's for photos)" in " ".join(dcacn("demo", "--help").stdout.split())
 
 
 def test_choices_of_grids_are_those_of_the_functions():
