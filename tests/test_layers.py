@@ -314,7 +314,7 @@ def test_notebook_rule(rule):
 
 # --- every file ---------------------------------------------------------------------------------------------------
 MACHINE_PATH = re.compile(r"(?<![\w.~:/-])/(?:work|tmp|root|home|Users|farm)/[\w.-]")
-PRIVATE = re.compile(r"(?<![\w/-])shared[/]|\bissues? #\d")
+PRIVATE = re.compile(r"(?<![\w/-])shared[/]|\bissues? #?\d")
 
 
 @pytest.mark.parametrize(
@@ -323,8 +323,9 @@ PRIVATE = re.compile(r"(?<![\w/-])shared[/]|\bissues? #\d")
         (MACHINE_PATH, "open('/" + "tmp/x')", "see ~/data and https://example.org/home/x"),
         (PRIVATE, "read shared" + "/house", "one shared MLP"),
         (PRIVATE, "see issue" + " #12", "an issue of taste"),
+        (PRIVATE, "its issue" + " 12", "an issue of 12 pages"),
     ],
-    ids=["machine path", "private folder", "issue number"],
+    ids=["machine path", "private folder", "issue number", "bare issue number"],
 )
 def test_no_traces_of_one_machine(rule, bad, good):
     "No file names a place that exists on one machine only, or a discussion readers cannot see."

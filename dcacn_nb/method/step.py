@@ -318,7 +318,7 @@ def memory_layout(
 ) -> torch.memory_format:
     "channels_last where it was asked for and is safe."
     # On processors, oneDNN's gradient of a strided 1x1 convolution of fewer than 16 channels writes past its memory
-    # in this layout (its issue 6035)
+    # in this layout: a known oneDNN defect
     unsafe = device.type == "cpu" and any(
         isinstance(m, nn.Conv2d) and m.kernel_size == (1, 1) and m.stride != (1, 1) and m.in_channels < 16
         for m in model.modules()
