@@ -16,7 +16,7 @@ import pandas as pd
 
 SETTINGS = {  # images of the digits, then settings
     "default, narrow": (1797, dict(width=8, epochs=3)),
-    "large batch, no local crops": (1797, dict(width=8, epochs=6, batch_size=256, n_local=0)),
+    "large batch, local crops": (1797, dict(width=8, epochs=6, batch_size=256, n_local=2)),
     "wide, few images": (600, dict(width=24, epochs=3, batch_size=60)),
 }
 PROGRAM = """

@@ -19,19 +19,20 @@ PARTS = {  # script -> its options, heading, what is said above its table
     "end_to_end": (
         ["--turns", "3", "--seconds", "6"],
         "A training step, from images to updated weights",
-        "CIFAR-sized images, the default network, batches of 64. lightly: its SwAV transform and DCL loss in a plain "
-        "script with a DataLoader. CC: the steps of its authors' code on the same network, two views.",
+        "CIFAR-sized images, the default network, with two local crops and every loss, batches of 64. lightly: its "
+        "SwAV transform and DCL loss in a plain script with a DataLoader. CC: the steps of its authors' code on the "
+        "same network, two views.",
     ),
     "beside_others": (
         ["--turns", "3", "--seconds", "3"],
         "A training step beside a busy program",
-        "Spinning: PyTorch as it comes. Torch first: a notebook that imports torch, then dcacn_nb. Dcacn first: the "
-        "command. Passive: `OMP_WAIT_POLICY=PASSIVE`.",
+        "The default preset, with two local crops and every loss. Spinning: PyTorch as it comes. Torch first: a "
+        "notebook that imports torch, then dcacn_nb. Dcacn first: the command. Passive: `OMP_WAIT_POLICY=PASSIVE`.",
     ),
     "step_variants": (
         ["--turns", "3", "--seconds", "3"],
         "What attention and 16 bits cost or save",
-        "The default network at two widths, on a processor.",
+        "The default network at two widths, with two local crops and every loss, on a processor.",
     ),
     "view_speed": (
         ["--turns", "3", "--seconds", "2"],

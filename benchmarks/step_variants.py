@@ -1,7 +1,8 @@
 """What attention, 16 bits and compiling cost or save in a training step on a processor, a CSV row per case and turn.
 
-CIFAR-sized images, `preset("default")` (ResNet-18, batches of 64) at two widths. `times` is how many times as long as
-the first case of its size a case took, in the same turn. `--compile` adds torch.compile, which takes minutes to begin.
+CIFAR-sized images, `preset("default")` with two local crops and every loss (ResNet-18, batches of 64) at two widths.
+`times` is how many times as long as the first case of its size a case took, in the same turn. `--compile` adds
+torch.compile, which takes minutes to begin.
 Example: python benchmarks/step_variants.py --output benchmarks/step_variants.csv
 """
 

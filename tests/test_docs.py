@@ -1,6 +1,7 @@
 "The documentation site: links lead somewhere, formulas need no script, parameters are read from the source."
 
 import importlib.util
+import re
 import subprocess
 import sys
 
@@ -28,6 +29,18 @@ def test_the_site_builds_from_the_files_alone(tmp_path):
     assert {page for page in notebooks if not (site / page).exists()} == set()
     assert "<math" in (site / "method" / "05_losses.html").read_text(encoding="utf-8")
     assert 'src="http' not in (site / "index.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "page", [*sorted((ROOT / "docs").glob("*.md")), *sorted(ROOT.glob("*.md"))], ids=lambda p: p.name
+)
+def test_a_page_cites_only_files_that_are_there(page):
+    "A table or script of benchmarks/ that a page names exists; a command may name the table that it will write."
+    lines = page.read_text(encoding="utf-8").splitlines()
+    cited = {
+        name for line in lines if "--output" not in line for name in re.findall(r"benchmarks/\w+\.(?:csv|py)", line)
+    }
+    assert {name for name in cited if not (ROOT / name).exists()} == set()
 
 
 def test_links_become_links_between_pages():
