@@ -1,14 +1,12 @@
 """A model card: what a network was trained on, how, what it scores, what it cannot do, and whose weights it holds."""
 
 import json
-import math
 from pathlib import Path
 
 from dcacn_nb.core.events import Evaluated, RunStarted
 from dcacn_nb.core.text import printable
 from dcacn_nb.method.config import TrainConfig
 from dcacn_nb.runs.description import read_about
-from dcacn_nb.runs.driver import label_free_score
 from dcacn_nb.runs.log import each_event
 
 _USE = {
@@ -33,12 +31,13 @@ def model_card(
     run_dir: Path,  # a run folder
     name: str,  # of the exported file
     which: str,  # which of the run's networks: "last" or "best"
+    step: int,  # optimisation steps that it has done
     shape: "tuple[int, int, int]",  # (C,H,W) of the images that it takes
     difference: float,  # the largest one between the file and the network
 ) -> str:  # Markdown
     "The card, from what the run folder says."
     about = read_about(run_dir)
-    started, evaluated = _measured(run_dir, which)
+    started, evaluated = _measured(run_dir, step)
     c, h, w = shape
     use = _USE[Path(name).suffix.lower()].format(name=printable(name), shape=f"N,{c},{h},{w}")
     taken = _INPUT.format(colour="grey" if c == 1 else "RGB", h=h, w=w, difference=difference)
@@ -51,7 +50,7 @@ def model_card(
         f"dcacn_nb {version}.",
         f"## Use\n\n```python\n{use}\n```\n\n{taken}",
         f"## Data\n\n{_table(_data(about, started))}",
-        f"## Scores\n\n{_scores(evaluated, which)}",
+        f"## Scores\n\n{_scores(evaluated, which, step)}",
         f"## Limits\n\n{_LIMITS}",
         f"## Licences\n\n{_licences(encoder)}",
         f"## Settings\n\n{_table(_changed(about))}",
@@ -59,16 +58,14 @@ def model_card(
     return "\n\n".join(parts) + "\n"
 
 
-def _measured(run_dir: Path, which: str) -> "tuple[RunStarted | None, Evaluated | None]":
-    "The start of the run, and the evaluation of the network that is exported."
-    started, evaluated, best = None, None, -math.inf
+def _measured(run_dir: Path, step: int) -> "tuple[RunStarted | None, Evaluated | None]":
+    "The start of the run, and the evaluation of the exported network, or else the last one before it."
+    started, evaluated = None, None
     for event in each_event(run_dir):
         if isinstance(event, RunStarted):
             started = event
-        if isinstance(event, Evaluated) and event.epoch:
-            score = label_free_score(event)
-            if which == "last" or score > best:
-                evaluated, best = event, score
+        if isinstance(event, Evaluated) and event.epoch and event.step <= step:
+            evaluated = event
     return started, evaluated
 
 
@@ -98,12 +95,17 @@ def _data(about: dict, started: "RunStarted | None") -> "dict[str, object]":
     return known
 
 
-def _scores(evaluated: "Evaluated | None", which: str) -> str:
+def _scores(evaluated: "Evaluated | None", which: str, step: int) -> str:
     "What was measured, and how."
     if evaluated is None:
-        return "None: the run was not evaluated."
+        return f"None: the exported weights (step {step}) were not evaluated, nor were any before them."
     network = "the last network" if which == "last" else "the best network by the label-free score"
     how = f"Measured at epoch {evaluated.epoch} ({network}), on the images that it was trained on."
+    if evaluated.step != step:
+        how = (
+            f"Measured at epoch {evaluated.epoch}, before the exported weights (step {step}); these were not "
+            "evaluated. The images are those of the training."
+        )
     names = {"acc": "ACC", "nmi": "NMI", "ari": "ARI"}
     rows: dict[str, object] = {
         names.get(name, name): f"{value:.4f}" for name, value in (evaluated.scores or {}).items()

@@ -22,7 +22,8 @@ from dcacn_nb.encoders.networks import Network, Pixels
 from dcacn_nb.encoders.onnx_files import open_session
 from dcacn_nb.method.config import build_views
 from dcacn_nb.report.model_card import model_card
-from dcacn_nb.runs.folder import load_run
+from dcacn_nb.runs.checkpoint import load_checkpoint
+from dcacn_nb.runs.folder import checkpoint_of, load_run
 from dcacn_nb.runs.inputs import encoder_source, trained_input
 
 FORMATS = (".onnx", ".pt2")
@@ -77,12 +78,13 @@ def export_network(
     for path in (target, card):
         if path.exists():
             raise FileExistsError(f"{path} exists already; give a new place")
-    clusterer, shape = load_clusterer(run_dir, which, weights)
+    kept = checkpoint_of(run_dir, which)
+    clusterer, shape = load_clusterer(run_dir, kept, weights)
     trials = [_images(count, shape) for count in BATCHES]
     write, read = (_write_onnx, _read_onnx) if target.suffix.lower() == ".onnx" else (_write_pt2, _read_pt2)
     content = write(clusterer, trials[0])
     difference = compare(clusterer, read(content), trials)
-    text = model_card(run_dir, target.name, which, shape, difference)
+    text = model_card(run_dir, target.name, which, load_checkpoint(kept)[1]["step"], shape, difference)
     atomic_write(target, content)
     atomic_write(card, text.encode())
     return Exported(target, card, shape, difference)
@@ -90,11 +92,11 @@ def export_network(
 
 def load_clusterer(
     run_dir: Path,  # a run folder
-    which: str,  # "last" or "best"
+    kept: Path,  # one of its checkpoints
     weights: "str | Path | None",  # the encoder's weights file, if it has moved
 ) -> "tuple[Clusterer, tuple[int, int, int]]":  # on the processor, in evaluation mode; and (C,H,W) of its images
     "A run's network, with what turns images into its input."
-    model, config = load_run(run_dir, which)
+    model, config = load_run(kept)
     about = trained_input(run_dir, config)
     if "dim" not in about:
         channels, height, width = about["shape"]

@@ -366,6 +366,16 @@ def trained_shape(
     return config.channels, height, width
 
 
+def checkpoint_of(
+    folder: "str | Path",  # a run folder
+    which: str = "last",  # "last", or "best" by the label-free score
+) -> Path:
+    "The file of the run's last network, or of the best one."
+    kept = Path(folder) / "checkpoints"
+    check_in("which", which, ("last", "best"))
+    return kept / "best.safetensors" if which == "best" else latest_checkpoint(kept)
+
+
 def load_run(
     folder: "str | Path",  # a run folder, or one checkpoint file
     which: str = "last",  # "last", or "best" by the label-free score
@@ -375,8 +385,7 @@ def load_run(
     check_in("which", which, ("last", "best"))
     path = Path(folder)
     if not path.is_file():
-        kept = path / "checkpoints"
-        path = kept / "best.safetensors" if which == "best" else latest_checkpoint(kept)
+        path = checkpoint_of(path, which)
     tensors, meta = load_checkpoint(path)
     with _fitting(path):
         config = from_dict(meta["config"])

@@ -137,6 +137,21 @@ def test_images_to_compare_with_differ_from_each_other():
     assert rough[0] > 2 * rough[4] and torch.equal(made, network_file._images(5, (3, 10, 14)))
 
 
+@pytest.mark.parametrize("stop, said", [(1, "None: the exported weights"), (3, "Measured at epoch 1, before the")])
+def test_the_card_of_an_interrupted_run_does_not_give_its_weights_the_scores_of_others(images, tmp_path, stop, said):
+    "Stopped amid an epoch (two steps each), the last weights were never evaluated; the best ones were."
+    settings = TINY | dict(epochs=4, eval_every=1, log_every=1)
+    run = dc.fit(images, n_clusters=2, run_dir=tmp_path / "run", start=False, **settings)
+    run.subscribe(lambda event: run.stop() if type(event).__name__ == "StepDone" and event.step == stop else None)
+    run.drive()
+    assert run.status == "stopped" and run.state.step == stop
+    text = export_network(tmp_path / "run", tmp_path / "model.onnx").card.read_text(encoding="utf-8")
+    assert said in text and f"(step {stop})" in text
+    if stop > 2:
+        best = export_network(tmp_path / "run", tmp_path / "best.onnx", "best").card.read_text(encoding="utf-8")
+        assert "Measured at epoch 1 (the best network by the label-free score)" in best
+
+
 def test_the_card_says_what_was_measured_and_how(run, tmp_path):
     "Names from outside cannot change its structure, and tell nothing of the user's folders."
     made = export_network(run, tmp_path / "model.onnx")
