@@ -156,13 +156,15 @@ def test_another_number_of_images_than_was_recorded_is_refused():
 
 # --- while a recording is made ------------------------------------------------------------------------------------
 def collections(n=5000):
-    "How often Python's garbage collector runs while many objects are made."
-    runs = []
+    "How often Python's garbage collector, set to run after each 500 objects, runs while `n` are made."
+    runs, before = [], gc.get_threshold()
     gc.callbacks.append(lambda phase, info: runs.append(phase))
+    gc.set_threshold(500)
     try:
         kept = [[i] for i in range(n)]
     finally:
         gc.callbacks.pop()
+        gc.set_threshold(*before)
     return len(runs) if kept else 0
 
 
