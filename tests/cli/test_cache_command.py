@@ -44,7 +44,9 @@ def test_changed_pictures_are_said(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("DCACN_CACHE", str(tmp_path / "cache"))
     root, run = class_tree(tmp_path / "photos"), tmp_path / "run"
     run.mkdir()
-    assert say_changes(load(root), run) is None
+    about = {"config": {}, "method": "dcacn", "fingerprint": "x", "protocol": {"count": len(load(root))}}
+    (run / "config.json").write_text(json.dumps(about))
+    assert say_changes(load(root), run) is None and capsys.readouterr().err == ""
     for name, data in pictures_note(load(root)).items():
         (run / name).write_bytes(data)
     assert say_changes(load(root), run) == {"added": 0, "removed": 0, "changed": 0}
@@ -54,3 +56,5 @@ def test_changed_pictures_are_said(tmp_path, capsys, monkeypatch):
     for damage in ("", "{", "[]", '{"files": 3}'):
         (run / NOTE).write_text(damage)
         assert say_changes(load(root), run) is None
+        number = len(load(root))
+        assert f"{number} images now, {number + 1} in training" in capsys.readouterr().err
