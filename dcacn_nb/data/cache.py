@@ -8,7 +8,8 @@ import re
 import shutil
 import time
 import zlib
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -169,6 +170,24 @@ def check_room(
             f"cache folder {folder} has {size_in_words(free)} free, {what} need {size_in_words(size)}; make room there "
             "(dcacn cache clear), or give another folder as cache= or in the environment variable DCACN_CACHE",
         )
+
+
+@contextmanager
+def named_errors(
+    folder: Path,  # the cache folder
+    what: str,  # is written there
+) -> Iterator[None]:
+    "Name the cache folder where writing fails; what was written before stays, and is resumed."
+    try:
+        yield
+    except OSError as error:
+        if "DCACN_CACHE" in str(error):  # it says what can be done
+            raise
+        raise OSError(
+            error.errno or errno.EIO,
+            f"cannot write {what} into cache folder {folder} ({error}); make room there and repeat the call, "
+            "which resumes, or give another folder as cache= or in the environment variable DCACN_CACHE",
+        ) from error
 
 
 def size_in_words(

@@ -3,7 +3,6 @@
 The work folder of an entry is `.part-KEY` in the cache folder. It holds `measured.npy`, what is known of the files so
 far; `part.npy`, the rows; and `state.json`, how many of them can be relied on."""
 
-import errno
 import json
 import math
 import os
@@ -20,7 +19,7 @@ import numpy as np
 from dcacn_nb.core.files import atomic_write, read_json
 from dcacn_nb.core.locks import Busy, HeldLock, lock
 from dcacn_nb.core.text import logger
-from dcacn_nb.data.cache import HEADER, check_room, checksum_of_rows, npy_header
+from dcacn_nb.data.cache import HEADER, check_room, checksum_of_rows, named_errors, npy_header
 
 log = logger(__name__)
 
@@ -157,7 +156,7 @@ def work_folder(
         return
     work, held = _own_folder(target)
     try:
-        with held, _named_errors(target.parent):  # the lock says to others that this process lives
+        with held, named_errors(target.parent, "decoded images"):  # the lock says to others that this process lives
             yield work
     except BaseException:  # a bad file, a full disk, Ctrl-C
         if work != _resumed(target) or not any((work / name).exists() for name in (MEASURED, STATE)):
@@ -222,18 +221,3 @@ def note_measured(
 ) -> None:
     "Keep what has been measured so far."
     atomic_write(work / MEASURED, lambda file: np.save(file, found, allow_pickle=False))
-
-
-@contextmanager
-def _named_errors(folder: Path) -> Iterator[None]:
-    "Name the cache folder where writing fails."
-    try:
-        yield
-    except OSError as error:
-        if "DCACN_CACHE" in str(error):  # it says what can be done
-            raise
-        raise OSError(
-            error.errno or errno.EIO,
-            f"cannot write decoded images into cache folder {folder} ({error}); make room there and repeat the call, "
-            "which resumes, or give another folder as cache= or in the environment variable DCACN_CACHE",
-        ) from error

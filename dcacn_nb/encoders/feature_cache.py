@@ -1,6 +1,5 @@
 """Rows of features that grow on disk while images are encoded: an entry is whole or unfinished, and can be resumed."""
 
-import errno
 import hashlib
 import json
 import math
@@ -19,7 +18,7 @@ import numpy as np
 from dcacn_nb.core.files import atomic_write
 from dcacn_nb.core.locks import Busy, HeldLock, lock
 from dcacn_nb.core.text import logger
-from dcacn_nb.data.cache import HEADER, check_room, checksum, checksum_of_rows, npy_header
+from dcacn_nb.data.cache import HEADER, check_room, checksum, checksum_of_rows, named_errors, npy_header
 
 log = logger(__name__)
 
@@ -144,7 +143,7 @@ class FileRows:
         skipped: "dict[str, str]",  # file -> reason, of those among them that gave no row
     ) -> None:
         "Add rows, and now and then note how far this has come."
-        with _named_errors(self.folder):
+        with named_errors(self.folder.parent, "features"):
             for name, rows in block.items():
                 data = np.ascontiguousarray(rows, self.shapes[name][0]).data.cast("B")
                 self._files[name].write(data)
@@ -168,7 +167,7 @@ class FileRows:
 
     def finish(self) -> Entry:
         "Make the entry whole."
-        with _named_errors(self.folder):
+        with named_errors(self.folder.parent, "features"):
             self.checkpoint(complete=True)
         found = read_entry(self.folder, self.shapes)
         if found is None:
@@ -183,19 +182,6 @@ class FileRows:
         for file in self._files.values():
             with suppress(OSError):  # rows that were not noted are lost; the error that is on its way says more
                 file.close()
-
-
-@contextmanager
-def _named_errors(folder: Path) -> Iterator[None]:
-    "Name the cache folder where writing fails; what was written before stays, and is resumed."
-    try:
-        yield
-    except OSError as error:
-        raise OSError(
-            error.errno or errno.EIO,
-            f"cannot write features into cache folder {folder.parent} ({error}); make room there and repeat the call, "
-            "which resumes, or give another folder as cache= or in the environment variable DCACN_CACHE",
-        ) from error
 
 
 def read_state(
