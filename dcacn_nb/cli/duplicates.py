@@ -46,8 +46,7 @@ def duplicates(
     if output is not None:
         say(f"Table: {output}")
     found = [vars(group) | ({} if paths is None else {"path": paths[group.keep]}) for group in groups]
-    found_all = {"threshold": threshold, "groups": found, "bytes": size, "output": output}
-    answer(found_all | {"skipped": unread(protocol)})
+    answer({"threshold": threshold, "groups": found, "bytes": size, "output": output, "skipped": unread(protocol)})
 
 
 def check_new(
@@ -97,9 +96,10 @@ def _files(folder: Path, on_error: str) -> tuple:
     paths: list[str] = []
     bad: dict[str, str] = {}
     for number, name in enumerate(listing.files):
+        path = listing.full_name(number)
         try:
-            open(listing.full_name(number), "rb").close()
-            paths.append(listing.full_name(number))
+            open(path, "rb").close()
+            paths.append(path)
         except OSError as error:
             refuse_or_log(listing.root, {name: in_words(error)}, on_error, len(bad))
             bad[name] = in_words(error)

@@ -25,8 +25,8 @@ def new_run_dir(
 ) -> Path:
     "The folder asked for, which must hold no run, or the first free one of runs/NAME-SEED-N."
     if run_dir is None:
-        stem = Path("runs", f"{safe_name(name)}-{seed}")
-        run_dir = next(p for n in range(1, 10**6) if not (p := stem.with_name(f"{stem.name}-{n}")).exists())
+        stem = f"{safe_name(name)}-{seed}"
+        run_dir = next(p for n in range(1, 10**6) if not (p := Path("runs", f"{stem}-{n}")).exists())
     if call.rank:  # of several processes, the first has the folder
         return run_dir
     if is_run(run_dir):

@@ -367,12 +367,14 @@ def trained_shape(
 
 
 def checkpoint_of(
-    folder: "str | Path",  # a run folder
+    folder: "str | Path",  # a run folder, or one checkpoint file
     which: str = "last",  # "last", or "best" by the label-free score
 ) -> Path:
-    "The file of the run's last network, or of the best one."
-    kept = Path(folder) / "checkpoints"
+    "The file of the run's last network, or of the best one; a file is itself."
     check_in("which", which, ("last", "best"))
+    if (path := Path(folder)).is_file():
+        return path
+    kept = path / "checkpoints"
     return kept / "best.safetensors" if which == "best" else latest_checkpoint(kept)
 
 
@@ -382,10 +384,7 @@ def load_run(
     method: "Method | None" = None,  # needed only for your own method; those of this package are found by name
 ) -> "tuple[nn.Module, TrainConfig]":  # on the CPU; a ClusterNet, or a baseline's module with the same outputs
     "The trained network of a run in evaluation mode, and its settings."
-    check_in("which", which, ("last", "best"))
-    path = Path(folder)
-    if not path.is_file():
-        path = checkpoint_of(path, which)
+    path = checkpoint_of(folder, which)
     tensors, meta = load_checkpoint(path)
     with _fitting(path):
         config = from_dict(meta["config"])
