@@ -59,7 +59,7 @@ def evaluate(
         images = open_source(source, **reading, image_size=about["shape"][1] if "shape" in about else None)
     with checking():
         check_input(images, about)
-    changed = None if source is not None else say_changes(images, run_dir)
+    changed = say_changes(images, run_dir, others=source is not None)
     p = encode(model, training_tensor(images), config).numpy()
     health = assignment_health(p)
     scores = None if images.labels is None else evaluate_clustering(images.labels, p.argmax(1))

@@ -23,6 +23,7 @@ def pictures_note(
 def say_changes(
     images,  # ImageSet or FeatureSet, as read now
     run_dir: Path,  # a run folder
+    others: bool = False,  # they may be others altogether, of which nothing is said
 ) -> "dict | None":  # numbers of added, removed and changed files; None: nothing to compare with
     "Say what has changed among the pictures since the run was started."
     from dcacn_nb.data.pictures import picture_changes, picture_record
@@ -33,6 +34,8 @@ def say_changes(
     except (OSError, ValueError, RecursionError):  # a damaged note costs the comparison, not the command
         before = None
     found = picture_changes(before, picture_record(images))
+    if others and (found is None or len(found.removed) + len(found.changed) > len(before["files"]) / 2):
+        return None
     if found is None:
         _say_another_number(len(images), run_dir)
         return None

@@ -100,7 +100,7 @@ def _checked(features: Any) -> np.ndarray:
             f"features must be finite, got NaN or infinity in {wrong.sum()} rows, the first is row {first}"
         )
     if len(features) < 4:
-        raise ValueError(f"features must hold at least 4 images to choose a number of clusters, got {len(features)}")
+        raise ValueError(f"at least 4 images are needed to choose a number of clusters, got {len(features)}")
     return np.ascontiguousarray(features, np.float32)
 
 

@@ -63,7 +63,7 @@ def must_stay_upright(
 ) -> "tuple[bool, str]":  # whether views must not be mirrored; why, in one line
     "Whether mirror images are something else, found from the images alone: the same images give the same answer."
     if len(images) < FEWEST:
-        return False, f"{len(images)} images are too few to see whether mirror images differ: mirrored"
+        return False, f"too few images ({len(images)}) to see whether mirror images differ: mirrored"
     share = told_apart(images)
     found = f"mirror images are told apart in {share:.0%}"
     if share >= TOLD:

@@ -53,6 +53,10 @@ def test_changed_pictures_are_said(tmp_path, capsys, monkeypatch):
     (root / "ant" / "0.png").unlink()
     assert say_changes(load(root), run)["removed"] == 1
     assert "pictures changed since training: 1 removed (e.g. ant/0.png)" in capsys.readouterr().err
+    assert say_changes(load(root), run, others=True)["removed"] == 1
+    assert "1 removed" in capsys.readouterr().err, "the same pictures at another place, but for one"
+    assert say_changes(load(class_tree(tmp_path / "strangers", names=("cat", "dog"))), run, others=True) is None
+    assert capsys.readouterr().err == ""
     for damage in ("", "{", "[]", '{"files": 3}'):
         (run / NOTE).write_text(damage)
         assert say_changes(load(root), run) is None

@@ -64,7 +64,7 @@ def test_the_share_is_that_of_ridge_regression_by_scikit_learn():
 
 def test_few_images_say_nothing():
     upright, why = must_stay_upright(DIGITS[:20])
-    assert not upright and "20 images are too few" in why
+    assert not upright and "too few images (20)" in why
 
 
 def test_arrays_and_named_sources_get_the_same_settings():
