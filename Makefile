@@ -4,6 +4,8 @@ BIN := .venv/bin
 META := settings.ini setup.py pyproject.toml
 # Modules are compiled when they are first imported: most never are, and compiling all 20,000 takes two minutes.
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-input --no-compile
+# The older way of editable installs: Python started in the folder above a checkout named dcacn_nb finds the package.
+EDITABLE := --config-settings editable_mode=compat -e
 # Two processor threads unless told otherwise.
 export OMP_NUM_THREADS ?= 2
 # Beside a browser, threads that wait had better sleep, but not at once: training has many waits that end within a moment.
@@ -93,14 +95,14 @@ clean: ## remove what was built (.venv, data and runs stay)
 
 .venv/.setup-core: .venv/.created $(META)
 	@echo "Setting up .venv; PyTorch is large: the first time takes several minutes."
-	$(PIP) -e '.[compare,photos]'
+	$(PIP) $(EDITABLE) '.[compare,photos]'
 	@touch $@
 
 .venv/.setup-lab: .venv/.setup-core
-	$(PIP) -e '.[lab]'
+	$(PIP) $(EDITABLE) '.[lab,slurm]'
 	@touch $@
 
 .venv/.setup-dev: .venv/.created $(META)
 	@echo "Setting up .venv for development; PyTorch is large: the first time takes several minutes."
-	$(PIP) -e '.[dev]'
+	$(PIP) $(EDITABLE) '.[dev]'
 	@touch $@ .venv/.setup-core .venv/.setup-lab

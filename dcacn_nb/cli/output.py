@@ -17,6 +17,7 @@ import os
 import shlex
 import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,6 +46,13 @@ def steady_streams() -> None:
 def say(*parts: object) -> None:
     "Text or a table for people: standard output, or standard error when a machine reads the former."
     _print(call.json, *parts)
+
+
+def say_text(text: str) -> None:
+    "Sentences without a path or a command to copy: in a terminal, lines end between words."
+    width = shutil.get_terminal_size().columns
+    terminal = (sys.stderr if call.json else sys.stdout).isatty()
+    say(textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False) if terminal else text)
 
 
 def complain(text: str) -> None:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from dcacn_nb.cli.output import BadInput, checking, complain, resume_command, say
+from dcacn_nb.cli.output import BadInput, checking, complain, resume_command, say, say_text
 
 SCORES = "ACC {acc:.3f}  NMI {nmi:.3f}  ARI {ari:.3f}  (labels were used for these scores alone, never in training)"
 
@@ -64,16 +64,11 @@ def summarise(run, images, run_dir: Path) -> dict:
     named = [f"Names: {', '.join(f'{k} {name}' for k, name in sorted(names.items()))}"] if names else []
     report = [f"Report: {file}" for file in files]
     unread = unread_in_words(images.protocol, len(images), run_dir / UNREADABLE)
-    for line in [
-        sizes_in_words(sizes),
-        *named,
-        *scores,
-        *words,
-        *explained(words),
-        f"Run folder: {run_dir}",
-        *report,
-        *unread,
-    ]:
+    for line in [sizes_in_words(sizes), *named, *scores]:
+        say(line)
+    for line in [*words, *explained(words)]:
+        say_text(line)
+    for line in [f"Run folder: {run_dir}", *report, *unread]:
         say(line)
     return {
         "status": run.status,

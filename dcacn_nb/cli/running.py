@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import typer
+from tqdm import tqdm
 
 from dcacn_nb.cli import signals
 from dcacn_nb.cli.baselines import comparison
-from dcacn_nb.cli.output import BadInput, answer, call, checking, complain, resume_command, say
+from dcacn_nb.cli.output import BadInput, answer, call, checking, complain, resume_command, say, say_text
 from dcacn_nb.cli.reading import count_classes, is_run, safe_name
 from dcacn_nb.cli.results import leave_clusters, summarise
 from dcacn_nb.cli.which import pictures_note
@@ -64,7 +65,7 @@ def longer(
     with checking():
         notes, before, done = with_epochs(run_dir, epochs)
     if epochs != before:
-        say(
+        say_text(
             f"{epochs} epochs instead of {before}; {done} are done. The learning rate, and whatever else depends on "
             f"the length of the run, follows the new length from here on: a run of {epochs} epochs from the start "
             "would differ, unless its schedule is constant."
@@ -181,7 +182,7 @@ def number_of_clusters(
             raise ValueError("-k auto needs features; give --encoder lite0, or a number: -k 10")
         complain("Estimating the number of clusters ...")
         number = choose_k(images, seed=seed)
-    say(number.sentence)
+    say_text(number.sentence)
     return number.choice, number
 
 
@@ -203,7 +204,8 @@ def run_training(
     config = run.config  # with the method's own settings
     epochs = f"{config.epochs} epoch{'s' * (config.epochs > 1)}"
     start = f"resuming at step {run.state.step}" if resume else f"the run is kept in {run_dir}"
-    say(f"{len(images):,} images, {config.n_clusters} clusters, {epochs}; {start}")
+    with tqdm.external_write_mode():  # a resumed run's bar is there already
+        say(f"{len(images):,} images, {config.n_clusters} clusters, {epochs}; {start}")
     try:
         return run.drive()
     except KeyboardInterrupt:

@@ -12,7 +12,7 @@ from dcacn_nb.core.text import printable
 
 
 class ProgressBar:
-    "An observer: steps done, time left, loss, rate, and ACC where it is known, in one line of text."
+    "An observer: epoch, steps done, time left, loss, rate, and ACC where it is known, in one line of text."
 
     def __init__(
         self,
@@ -52,14 +52,19 @@ class ProgressBar:
         self.last_line = (-math.inf, self.began[1])
         if not self.plain:
             self.bar = tqdm(
-                total=event.n_steps, desc=printable(event.method), unit="step", file=self.file, dynamic_ncols=True
+                total=event.n_steps,
+                desc=f"epoch 0/{self.epochs}",
+                file=self.file,
+                dynamic_ncols=True,
+                # images per second say how fast it is; steps per second would leave no room for the bar in 80 columns
+                bar_format="{desc}{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]",
             )
 
     def _step(self, bar: tqdm, event: StepDone) -> None:
         "Move the bar; steps from before the bar was made (a resumed run's) move its start, and do not count as speed."
         speed = "" if math.isnan(event.images_per_second) else f"{event.images_per_second:.0f}"
-        epoch, loss = f"{event.epoch}/{self.epochs}", f"{event.losses['total']:.3f}"
-        self.postfix |= {"epoch": epoch, "loss": loss, "images/s": speed}
+        bar.set_description(f"epoch {event.epoch}/{self.epochs}", refresh=False)
+        self.postfix |= {"loss": f"{event.losses['total']:.3f}", "images/s": speed}
         self._show(bar)
         if event.time < self.born:
             bar.initial = bar.n = bar.last_print_n = event.step

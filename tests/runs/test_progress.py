@@ -47,6 +47,9 @@ def test_both_forms_at_their_end(plain):
     text = file.getvalue()
     assert ("6/6" in text) != plain and text.count("\n") == (2 if plain else 1)
     assert ("ACC 0.420" if plain else "ACC=0.420") in text
+    if not plain:  # with a bar of some width, this has to fit into 80 columns
+        last = text.splitlines()[-1].split("\r")[-1]
+        assert "epoch 2/2: 100%|" in last and len(last.replace("#", "")) < 75
 
 
 @pytest.mark.parametrize("plain", [False, True])
