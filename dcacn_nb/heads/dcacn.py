@@ -158,7 +158,7 @@ class DcacnHeads(nn.Module):
         "Features, projections, and the vote."
         h = self.backbone(features)
         p = self.cluster_heads(h, self.members).float().softmax(2)
-        p = p.gather(2, self.orders[:, None].expand(-1, len(h), -1)).mean(0)
+        p = p.gather(2, self.orders[:, None].expand_as(p)).mean(0)  # no length: export would fix it
         return Outputs(h, F.normalize(self.instance_head(h).float(), dim=1), p)
 
 # %% ../../nbs/heads/01_dcacn.ipynb #f5fb366d

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 import dcacn_nb as dc
 from dcacn_nb.data.image_set import ImageSet, make_protocol
 from dcacn_nb.method.step import encode
+from dcacn_nb.methods import method_names
 from dcacn_nb.report import network_file
 from dcacn_nb.report.network_file import Clusterer, export_network
 from dcacn_nb.runs.folder import load_run
@@ -93,6 +94,29 @@ def test_an_encoder_and_a_head_become_one_network(images, tmp_path):
     with pytest.raises((OSError, ValueError), match="own.safetensors"):
         export_network(tmp_path / "run", tmp_path / "again.onnx")
     export_network(tmp_path / "run", tmp_path / "again.onnx", weights=tmp_path / "moved.safetensors")
+
+
+@pytest.fixture(scope="module")
+def described(tmp_path_factory):
+    "Features of two kinds of pictures, by an encoder whose weights are a file."
+    torch.manual_seed(0)
+    weights = tmp_path_factory.mktemp("encoder") / "own.safetensors"
+    save_file(timm.create_model("test_vit").state_dict(), weights)
+    pictures = torch.randint(0, 256, (60, 8, 8, 3), generator=torch.Generator().manual_seed(0)).byte().numpy()
+    pictures[::2] //= 4
+    encoder = dc.load_encoder("test_vit", weights=weights, engine="torch", device="cpu")
+    return dc.embed(pictures, encoder, progress=False, cache=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", method_names(frozen=True))
+def test_every_head_can_be_exported_with_its_encoder(described, tmp_path, monkeypatch, method):
+    "Batches of other sizes than the one that was traced are compared before a file is kept."
+    monkeypatch.setattr("dcacn_nb.heads.umap_kmeans.lay_out", lambda h, k, m, seed: h[:, :m])  # UMAP compiles for long
+    options = dict(epochs=1) if method in ("dcacn", "scan", "temi", "turtle") else {}
+    dc.fit(described, n_clusters=2, method=method, run_dir=tmp_path / "run", report=False, device="cpu", **options)
+    for suffix in (".onnx", ".pt2") if method == "dcacn" else (".onnx",):  # a .pt2 takes ten seconds
+        assert export_network(tmp_path / "run", tmp_path / f"as{suffix[1:]}{suffix}").difference < 1e-3
 
 
 class WrongBatch(Clusterer):
