@@ -213,7 +213,7 @@ def _config(
 def _keywords() -> "list[str]":
     "Every keyword that `fit` understands, settings included."
     arguments = [name for name in inspect.signature(fit).parameters if name not in ("images", "settings")]
-    return [*arguments, "upright", *TrainConfig.__dataclass_fields__]
+    return list(dict.fromkeys([*arguments, "upright", *TrainConfig.__dataclass_fields__]))
 
 
 def _check_parts(observers, model, config: TrainConfig, run_dir, resume: bool) -> None:

@@ -55,10 +55,9 @@ def check_in(
     near = difflib.get_close_matches(str(value), [str(o) for o in options], n=2, cutoff=0.5)
     hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
     known = ", ".join(map(repr, options))
-    if len(options) > 12:  # a long list comes last: it would hide the hint
-        raise ValueError(
-            f"{name} must be one of the {len(options)} known ones, got {value!r}{hint}; the known ones are {known}"
-        )
+    if len(options) > 12:  # a long list would hide the hint
+        text = f"{name} must be one of the {len(options)} known ones, got {value!r}"
+        raise ValueError(text + (hint or f"; the known ones are {known}"))
     raise ValueError(f"{name} must be one of {known}, got {value!r}{hint}")
 
 

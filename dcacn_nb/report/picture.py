@@ -3,7 +3,7 @@
 import base64
 import html
 import io
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from unicodedata import east_asian_width
 
@@ -89,12 +89,13 @@ class Picture(Figure):
         self,
         theme: str = "light",  # or "dark"
         dpi: float = 100,  # pixels per inch
+        photo: bool = False,  # photographs may lose what nobody sees; lines and text stay as they are
     ) -> bytes:  # the WebP file
-        "The picture as WebP: of photographs, less than half of the PNG."
-        paper, drawn, file = self._dress(theme), io.BytesIO(), io.BytesIO()
+        "The picture as WebP: some two thirds of the PNG, and less than half of one with photographs."
+        paper, drawn = self._dress(theme), io.BytesIO()
         self.savefig(drawn, format="png", dpi=dpi, facecolor=paper, pil_kwargs={"compress_level": 1})
-        Image.open(drawn).convert("RGB").save(file, "webp", quality=70, method=6)
-        return file.getvalue()
+        flat = _webp(Image.open(io.BytesIO(compact_png(drawn, 96))), lossless=True)
+        return min(flat, _webp(Image.open(drawn), quality=60), key=len) if photo else flat
 
     def html(
         self,
@@ -102,10 +103,11 @@ class Picture(Figure):
         dpi: float = 60,  # pixels per inch; fewer if a file would be larger than `most`
         most: int = 40_000,  # bytes
         dark: bool = True,  # False: for light paper alone, half as large
-        photo: bool = False,  # as WebP: for photographs; lines and text are sharper as PNG
+        photo: bool = False,  # with photographs, which as WebP may lose what nobody sees
+        small: bool = False,  # as WebP in any case
     ) -> str:  # a <figure> that needs no other file
         "The picture as HTML, for light and for dark paper, with its text alternative."
-        drawn = self.webp if photo else self.png
+        drawn = partial(self.webp, photo=photo) if photo or small else self.png
         light = drawn("light", dpi)
         if len(light) > most:
             dpi = max(20, dpi * (most / len(light)) ** 0.5)
@@ -139,6 +141,13 @@ class Picture(Figure):
         return self.png(dpi=80)
 
 
+def _webp(picture: Image.Image, **options) -> bytes:
+    "A picture as a WebP file."
+    file = io.BytesIO()
+    picture.convert("RGB").save(file, "webp", method=4, **options)
+    return file.getvalue()
+
+
 def _data_url(file: bytes) -> str:
     "A PNG or WebP inside the page."
     kind = "png" if file.startswith(b"\x89PNG") else "webp"
@@ -147,30 +156,34 @@ def _data_url(file: bytes) -> str:
 
 def compact_png(
     png: io.BytesIO,  # a PNG file
+    most: int = 256,  # colours
 ) -> bytes:  # a PNG file with a palette
     "The same picture in 256 colours, a third of the size; no colour is lost because few pixels have it."
     picture = Image.open(png).convert("RGB")
     pixels = np.asarray(picture).astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
     values, first, inverse, counts = np.unique(pixels, return_index=True, return_inverse=True, return_counts=True)
     colors = np.stack([values >> 16, values >> 8 & 255, values & 255], 1).astype(np.float32)
-    if len(values) <= 256:
+    kept = min(_KEPT, most // 2)
+    if len(values) <= most:
         palette, place = colors, np.arange(len(values))
     else:
-        cut = picture.quantize(256 - _KEPT, dither=Image.Dither.NONE)
+        cut = picture.quantize(most - kept, dither=Image.Dither.NONE)
         palette = np.array(cut.getpalette(), np.float32).reshape(-1, 3)
         counts[np.isin(values, _OURS)] += pixels.size
-        palette, place = _with_kept(colors, counts, palette, np.asarray(cut).reshape(-1)[first].astype(int))
+        palette, place = _with_kept(colors, counts, palette, np.asarray(cut).reshape(-1)[first].astype(int), kept)
     small, file = Image.fromarray(place[inverse].reshape(pixels.shape).astype(np.uint8)), io.BytesIO()
     small.putpalette(palette.astype(np.uint8).ravel().tolist())
     small.save(file, "png", optimize=True)
     return file.getvalue()
 
 
-def _with_kept(colors: np.ndarray, counts: np.ndarray, palette: np.ndarray, place: np.ndarray) -> "tuple":
+def _with_kept(
+    colors: np.ndarray, counts: np.ndarray, palette: np.ndarray, place: np.ndarray, many: int
+) -> "tuple[np.ndarray, np.ndarray]":
     "A palette with the most frequent colours, and then those that it would change most; where each colour is in it."
     error = np.linalg.norm(colors - palette[place], axis=1)
-    frequent = np.argsort(-counts, kind="stable")[: _KEPT // 2]
-    for i in range(_KEPT):
+    frequent = np.argsort(-counts, kind="stable")[: many // 2]
+    for i in range(many):
         # lines and dots of a chart are few pixels beside a photograph, and averages would merge their colours
         kept = frequent[i] if i < len(frequent) else error.argmax()
         near = np.linalg.norm(colors - colors[kept], axis=1)

@@ -222,7 +222,7 @@ class Dashboard(LiveWidget):
 
     def lasting_html(self, **options) -> str:
         "The pictures of all tabs with their summaries: small, and for light pages only."
-        options = {"most": 11_000, "dark": False} | options
+        options = {"most": 15_000, "dark": False, "small": True, "dpi": 90} | options
         return "".join(
             f"<h4>{self.text(f'tab_{name}')}</h4>{child.lasting_html(**options)}"
             for name, child in self.children.items()

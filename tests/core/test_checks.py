@@ -40,9 +40,7 @@ def test_bad_values_are_refused_by_name(check, arguments, options, error, words)
 
 def test_a_hint_stands_before_a_long_list():
     "Of many valid values, the nearest come first: at the end they would not be seen."
-    with pytest.raises(
-        ValueError, match="13 known ones, got 'ab'; did you mean 'b' or 'a'.*; the known ones are 'a', 'b'"
-    ):
+    with pytest.raises(ValueError, match="13 known ones, got 'ab'; did you mean 'b' or 'a'[?]$"):
         check_in("letter", "ab", list("abcdefghijklm"))
 
 
