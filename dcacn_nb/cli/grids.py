@@ -308,9 +308,13 @@ def grid(
 
 def _present(table, folder: Path, dataset: "str | None", **more) -> None:
     "The summary for people, the rows for machines, and where the files are."
-    files = write_tables(table, folder, dataset) if len(table) else []
-    if len(table) and table.acc.notna().any():
-        _say_scores(table)
+    from dcacn_nb.compare.tables import summarise
+
+    scored = len(table) and table.acc.notna().any()
+    summary = summarise(table) if scored else None  # once: it may warn
+    files = write_tables(table, folder, dataset, summary) if len(table) else []
+    if summary is not None:
+        _say_scores(summary)
     elif len(table):
         _say_label_free(table)
     for path in files:
@@ -318,14 +322,13 @@ def _present(table, folder: Path, dataset: "str | None", **more) -> None:
     answer({"folder": folder, "runs": table.to_dict("records"), "files": files} | more)
 
 
-def _say_scores(table) -> None:
+def _say_scores(summary) -> None:
     "Means and standard deviations over seeds."
-    from dcacn_nb.compare.tables import summarise
 
     def spread(row: dict, name: str) -> str:
         return f"{row[name]:.3f}" + (f" ± {row[f'{name}_std']:.3f}" if row["seeds"] > 1 else "")  # one seed has none
 
-    rows = [row | {s: spread(row, s) for s in ("acc", "nmi", "ari")} for row in summarise(table).to_dict("records")]
+    rows = [row | {s: spread(row, s) for s in ("acc", "nmi", "ari")} for row in summary.to_dict("records")]
     say(rows_table(rows, method="method", setting="setting", seeds="seeds", acc="ACC", nmi="NMI", ari="ARI"))
     say("Best first; mean ± standard deviation over seeds. Differences seed by seed, with intervals: differences.csv")
 
@@ -348,13 +351,14 @@ def write_tables(
     table,  # as `collect` returns it, not empty
     folder: Path,  # where the files go
     dataset: "str | None",  # the paper's images to quote beside; None: no quotation
+    summary,  # as `summarise` returns it; None: no run has scores
 ) -> "list[Path]":  # what was written
     "Tables and pictures of a grid; without scores, the runs alone."
     from dcacn_nb.core.files import atomic_write
 
     texts, pictures = {"runs.csv": table.to_csv(index=False)}, {}
-    if table.acc.notna().any():
-        more, pictures = _score_files(table, dataset)
+    if summary is not None:
+        more, pictures = _score_files(table, summary, dataset)
         texts |= more
     for name, text in texts.items():
         atomic_write(folder / name, text.encode())
@@ -363,13 +367,13 @@ def write_tables(
     return [folder / name for name in [*texts, *pictures]]
 
 
-def _score_files(table, dataset: "str | None") -> "tuple[dict, dict]":
+def _score_files(table, summary, dataset: "str | None") -> "tuple[dict, dict]":
     "File name -> text, and file name -> picture, of a table with scores."
     from dcacn_nb.compare.figures import plot_comparison, plot_differences
     from dcacn_nb.compare.paper import beside_the_paper, to_latex, to_markdown
-    from dcacn_nb.compare.tables import paired_differences, summarise
+    from dcacn_nb.compare.tables import paired_differences
 
-    summary, rows = summarise(table), list(dict.fromkeys(zip(table.method, table.setting)))
+    rows = list(dict.fromkeys(zip(table.method, table.setting)))
     beside, caption = beside_the_paper(summary, dataset), _caption(table, dataset)
     reference = ("dcacn", "default") if ("dcacn", "default") in rows else rows[0]
     differences = paired_differences(table, reference)
@@ -378,7 +382,7 @@ def _score_files(table, dataset: "str | None") -> "tuple[dict, dict]":
         "table.md": f"{to_markdown(beside)}\n{caption}\n",
         "table.tex": f"% {caption}\n{to_latex(beside)}",
     }
-    pictures = {"comparison.png": plot_comparison(table)}
+    pictures = {"comparison.png": plot_comparison(table, summary=summary)}
     if len(differences):
         texts["differences.csv"] = differences.to_csv(index=False)
         pictures["differences.png"] = plot_differences(differences, ", ".join(reference))

@@ -15,10 +15,11 @@ DOT, MEAN = COLORS[0], COLORS[3]  # blue and vermilion: apart for colour-blind p
 def plot_comparison(
     table: pd.DataFrame,  # one row per run
     score: str = "acc",  # "acc", "nmi" or "ari", fractions from 0 to 1
+    summary: "pd.DataFrame | None" = None,  # of the same table, if it is there already
 ) -> Picture:
     "Every run as a dot, and the mean of each method and setting with its 95 % bootstrap interval; the best on top."
     check_in("score", score, SCORES)
-    summary = summarise(table, (score,))
+    summary = summarise(table, (score,)) if summary is None else summary
     figure, axis = _rows_of(summary)
     for y, row in summary.iterrows():
         runs = table[(table.method == row.method) & (table.setting == row.setting)][score]

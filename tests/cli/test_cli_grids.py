@@ -1,6 +1,7 @@
 "compare and ablate: the tables they write are those of the functions, and whose figures are quoted beside them."
 
 import re
+import shutil
 
 import joblib
 import pandas as pd
@@ -102,6 +103,13 @@ def test_how_far_a_grid_is(grid):
     assert result["counts"] == {"finished": 4} and len(result["runs"]) == 4 and (folder / "table.md").exists()
     assert "4 of 4 runs finished" in dcacn("grid", folder).stdout
     assert "must hold a grid" in dcacn("grid", folder.parent, code=2).stderr
+
+
+def test_an_unfinished_grid_warns_once_that_seeds_differ(grid, tmp_path, caplog):
+    folder = shutil.copytree(grid[0], tmp_path / "copy")
+    shutil.rmtree(folder / "kmeans/default/seed-1")
+    dcacn("grid", folder)
+    assert caplog.text.count("the means are of different seeds: ") == 1
 
 
 @pytest.mark.parametrize(
