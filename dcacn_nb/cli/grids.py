@@ -4,6 +4,7 @@ The same line again resumes a grid; in a second terminal, it shares the work."""
 
 import contextlib
 import importlib.util
+import math
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -331,13 +332,20 @@ def _reference(table) -> "tuple[str, str]":
 
 def _say_scores(summary, differences) -> None:
     "Means and standard deviations over seeds."
+    _say_means(summary, acc="ACC", nmi="NMI", ari="ARI")
+    say("Best first; mean ± standard deviation over seeds." + _about_differences(differences))
+
+
+def _say_means(summary, **titles: str) -> None:
+    "One row for each method and setting: of each figure in `titles`, the mean and, of several seeds, the spread."
 
     def spread(row: dict, name: str) -> str:
+        if math.isnan(row[name]):
+            return "–"
         return f"{row[name]:.3f}" + (f" ± {row[f'{name}_std']:.3f}" if row["seeds"] > 1 else "")  # one seed has none
 
-    rows = [row | {s: spread(row, s) for s in ("acc", "nmi", "ari")} for row in summary.to_dict("records")]
-    say(rows_table(rows, method="method", setting="setting", seeds="seeds", acc="ACC", nmi="NMI", ari="ARI"))
-    say("Best first; mean ± standard deviation over seeds." + _about_differences(differences))
+    rows = [row | {name: spread(row, name) for name in titles} for row in summary.to_dict("records")]
+    say(rows_table(rows, method="method", setting="setting", seeds="seeds", **titles))
 
 
 def _about_differences(differences) -> str:
@@ -349,12 +357,13 @@ def _about_differences(differences) -> str:
 
 
 def _say_label_free(table) -> None:
-    "The runs of images without labels."
+    "Means of what tells without labels."
+    from dcacn_nb.compare.tables import summarise
+
     pair = "view" if table.view_information.notna().any() else "neighbour"
     figure = f"{pair}_information"
-    shown = table.sort_values(figure, ascending=False)
-    shown = shown.assign(**{figure: shown[figure].map("{:.3f}".format)}).to_dict("records")
-    say(rows_table(shown, method="method", setting="setting", seed="seed", **{figure: f"{pair} information"}))
+    _say_means(summarise(table, (figure,)), **{figure: f"{pair} information"})
+    say("Best first; mean ± standard deviation over seeds; each run: runs.csv")
     two = "two views of an image" if pair == "view" else "an image and its nearest neighbours"
     say(
         f"No labels, so no scores. {pair.capitalize()} information (0 to 1) measures how well {two} agree on the "

@@ -1,5 +1,6 @@
 "compare and ablate: the tables they write are those of the functions, and whose figures are quoted beside them."
 
+import math
 import re
 import shutil
 
@@ -126,6 +127,18 @@ def test_intervals_are_named_where_there_are_some(tmp_path, capsys):
     assert "seed by seed: differences.csv" in note[3, 2]
     assert "seed by seed, with intervals: differences.csv" in note[4, 2]
     assert "Best first" in note[4, 1] and "ifferences" not in note[4, 1]
+
+
+def test_without_labels_there_are_means_too(tmp_path, capsys):
+    "One row for each method, the best first; each run is in runs.csv."
+    table = made_up(2, ("kmeans", "ae", "dcacn")).assign(acc=math.nan, nmi=math.nan, ari=math.nan)
+    table = table.assign(neighbour_information=math.nan, view_information=[0.5, 0.7, math.nan, math.nan, 0.8, 0.9])
+    _present(table, tmp_path, None)
+    out = capsys.readouterr().out
+    rows = [re.sub(r"[│\s]+", " ", line).strip() for line in out.splitlines() if "default" in line]
+    assert rows == ["dcacn default 2 0.850 ± 0.071", "kmeans default 2 0.600 ± 0.141", "ae default 2 –"]
+    assert "view information" in out and "Best first" in out and "differences" not in out
+    assert len(pd.read_csv(tmp_path / "runs.csv")) == 6 and not (tmp_path / "summary.csv").exists()
 
 
 def test_derived_figures_have_six_digits(tmp_path):
