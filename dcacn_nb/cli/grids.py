@@ -4,6 +4,7 @@ The same line again resumes a grid; in a second terminal, it shares the work."""
 
 import contextlib
 import importlib.util
+import math
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -308,9 +309,14 @@ def grid(
 
 def _present(table, folder: Path, dataset: "str | None", **more) -> None:
     "The summary for people, the rows for machines, and where the files are."
-    files = write_tables(table, folder, dataset) if len(table) else []
+    from dcacn_nb.compare.tables import paired_differences, summarise
+
+    scores = None
     if len(table) and table.acc.notna().any():
-        _say_scores(table)
+        scores = summarise(table), paired_differences(table, _reference(table))  # once: the first may warn
+    files = write_tables(table, folder, dataset, scores) if len(table) else []
+    if scores is not None:
+        _say_scores(*scores)
     elif len(table):
         _say_label_free(table)
     for path in files:
@@ -318,25 +324,46 @@ def _present(table, folder: Path, dataset: "str | None", **more) -> None:
     answer({"folder": folder, "runs": table.to_dict("records"), "files": files} | more)
 
 
-def _say_scores(table) -> None:
+def _reference(table) -> "tuple[str, str]":
+    "The method and setting that others are compared with."
+    rows = list(zip(table.method, table.setting))
+    return ("dcacn", "default") if ("dcacn", "default") in rows else rows[0]
+
+
+def _say_scores(summary, differences) -> None:
     "Means and standard deviations over seeds."
-    from dcacn_nb.compare.tables import summarise
+    _say_means(summary, acc="ACC", nmi="NMI", ari="ARI")
+    say("Best first; mean ± standard deviation over seeds." + _about_differences(differences))
+
+
+def _say_means(summary, **titles: str) -> None:
+    "One row for each method and setting: of each figure in `titles`, the mean and, of several seeds, the spread."
 
     def spread(row: dict, name: str) -> str:
+        if math.isnan(row[name]):
+            return "–"
         return f"{row[name]:.3f}" + (f" ± {row[f'{name}_std']:.3f}" if row["seeds"] > 1 else "")  # one seed has none
 
-    rows = [row | {s: spread(row, s) for s in ("acc", "nmi", "ari")} for row in summarise(table).to_dict("records")]
-    say(rows_table(rows, method="method", setting="setting", seeds="seeds", acc="ACC", nmi="NMI", ari="ARI"))
-    say("Best first; mean ± standard deviation over seeds. Differences seed by seed, with intervals: differences.csv")
+    rows = [row | {name: spread(row, name) for name in titles} for row in summary.to_dict("records")]
+    say(rows_table(rows, method="method", setting="setting", seeds="seeds", **titles))
+
+
+def _about_differences(differences) -> str:
+    "What differences.csv holds: there is none of a single row, and no interval of few seeds."
+    if not len(differences):
+        return ""
+    intervals = ", with intervals" if differences.low.notna().any() else ""
+    return f" Differences seed by seed{intervals}: differences.csv"
 
 
 def _say_label_free(table) -> None:
-    "The runs of images without labels."
+    "Means of what tells without labels."
+    from dcacn_nb.compare.tables import summarise
+
     pair = "view" if table.view_information.notna().any() else "neighbour"
     figure = f"{pair}_information"
-    shown = table.sort_values(figure, ascending=False)
-    shown = shown.assign(**{figure: shown[figure].map("{:.3f}".format)}).to_dict("records")
-    say(rows_table(shown, method="method", setting="setting", seed="seed", **{figure: f"{pair} information"}))
+    _say_means(summarise(table, (figure,)), **{figure: f"{pair} information"})
+    say("Best first; mean ± standard deviation over seeds; each run: runs.csv")
     two = "two views of an image" if pair == "view" else "an image and its nearest neighbours"
     say(
         f"No labels, so no scores. {pair.capitalize()} information (0 to 1) measures how well {two} agree on the "
@@ -348,13 +375,14 @@ def write_tables(
     table,  # as `collect` returns it, not empty
     folder: Path,  # where the files go
     dataset: "str | None",  # the paper's images to quote beside; None: no quotation
+    scores,  # the table's summary and differences, as `compare.tables` makes them; None: no run has scores
 ) -> "list[Path]":  # what was written
     "Tables and pictures of a grid; without scores, the runs alone."
     from dcacn_nb.core.files import atomic_write
 
     texts, pictures = {"runs.csv": table.to_csv(index=False)}, {}
-    if table.acc.notna().any():
-        more, pictures = _score_files(table, dataset)
+    if scores is not None:
+        more, pictures = _score_files(table, *scores, dataset)
         texts |= more
     for name, text in texts.items():
         atomic_write(folder / name, text.encode())
@@ -363,26 +391,28 @@ def write_tables(
     return [folder / name for name in [*texts, *pictures]]
 
 
-def _score_files(table, dataset: "str | None") -> "tuple[dict, dict]":
+def _score_files(table, summary, differences, dataset: "str | None") -> "tuple[dict, dict]":
     "File name -> text, and file name -> picture, of a table with scores."
     from dcacn_nb.compare.figures import plot_comparison, plot_differences
     from dcacn_nb.compare.paper import beside_the_paper, to_latex, to_markdown
-    from dcacn_nb.compare.tables import paired_differences, summarise
 
-    summary, rows = summarise(table), list(dict.fromkeys(zip(table.method, table.setting)))
     beside, caption = beside_the_paper(summary, dataset), _caption(table, dataset)
-    reference = ("dcacn", "default") if ("dcacn", "default") in rows else rows[0]
-    differences = paired_differences(table, reference)
     texts = {
-        "summary.csv": summary.to_csv(index=False),
+        "summary.csv": _csv(summary),
         "table.md": f"{to_markdown(beside)}\n{caption}\n",
         "table.tex": f"% {caption}\n{to_latex(beside)}",
     }
-    pictures = {"comparison.png": plot_comparison(table)}
+    pictures = {"comparison.png": plot_comparison(table, summary=summary)}
     if len(differences):
-        texts["differences.csv"] = differences.to_csv(index=False)
-        pictures["differences.png"] = plot_differences(differences, ", ".join(reference))
+        texts["differences.csv"] = _csv(differences)
+        pictures["differences.png"] = plot_differences(differences, ", ".join(_reference(table)))
     return texts, pictures
+
+
+def _csv(table) -> str:
+    "Means and differences with six digits; what is zero but for rounding is zero."
+    parts = {name: table[name].round(12) + 0.0 for name in table.select_dtypes("float")}  # + 0.0: no -0
+    return table.assign(**parts).to_csv(index=False, float_format="%.6g")
 
 
 def _caption(table, dataset: "str | None") -> str:

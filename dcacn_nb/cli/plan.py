@@ -82,7 +82,7 @@ def _table(made: dict):
     rows = [
         {
             "name": name,
-            "step": f"{1000 * one.step_seconds:.3g} ms",
+            "step": one.step_time,
             "time": tqdm.format_interval(one.seconds),
             "memory": f"{one.memory / 2**30:.2f} GiB",
             "disk": f"{one.disk / 2**20:,.0f} MiB",

@@ -15,10 +15,11 @@ DOT, MEAN = COLORS[0], COLORS[3]  # blue and vermilion: apart for colour-blind p
 def plot_comparison(
     table: pd.DataFrame,  # one row per run
     score: str = "acc",  # "acc", "nmi" or "ari", fractions from 0 to 1
+    summary: "pd.DataFrame | None" = None,  # of the same table, if it is there already
 ) -> Picture:
     "Every run as a dot, and the mean of each method and setting with its 95 % bootstrap interval; the best on top."
     check_in("score", score, SCORES)
-    summary = summarise(table, (score,))
+    summary = summarise(table, (score,)) if summary is None else summary
     figure, axis = _rows_of(summary)
     for y, row in summary.iterrows():
         runs = table[(table.method == row.method) & (table.setting == row.setting)][score]
@@ -27,7 +28,7 @@ def plot_comparison(
         axis.plot(row[score], y, marker="D", color=MEAN, markersize=7)
     line = "; line: its 95 % interval" if summary[f"{score}_low"].notna().any() else f"; fewer than {FEWEST} seeds"
     axis.set_xlabel(f"{score.upper()} (dot: run; diamond: mean{line})")
-    figure.alt = f"{score.upper()} of {len(table)} runs, means with intervals: " + "; ".join(
+    figure.alt = f"{score.upper()} of {len(table)} runs, means{_with_intervals(summary[f'{score}_low'])}: " + "; ".join(
         f"{label} {row[score]:.3f}{_interval(row[f'{score}_low'], row[f'{score}_high'])}"
         for label, (_, row) in zip(_labels(summary), summary.iterrows())
     )
@@ -49,7 +50,7 @@ def plot_differences(
         axis.plot(100 * row.difference, y, color=DOT, markersize=7, **marker)
     meaning = "filled: interval without zero" if shown.low.notna().any() else f"fewer than {FEWEST} seeds: no interval"
     axis.set_xlabel(f"percentage points against {plain_text(reference)} ({meaning})")
-    figure.alt = f"Percentage points against {reference}, means with intervals: " + "; ".join(
+    figure.alt = f"Percentage points against {reference}, means{_with_intervals(shown.low)}: " + "; ".join(
         f"{label} {round(100 * row.difference, 1) + 0.0:+.1f}{_interval(100 * row.low, 100 * row.high, 1)}"
         for label, (_, row) in zip(_labels(shown), shown.iterrows())
     )
@@ -73,6 +74,11 @@ def _labels(table: pd.DataFrame) -> "list[str]":
     if len(table) > 1 and table.method.nunique() == 1:
         return list(table.setting)
     return [m if s == "default" else f"{m}, {s}" for m, s in zip(table.method, table.setting)]
+
+
+def _with_intervals(low: pd.Series) -> str:
+    "What is said of means if at least one has an interval."
+    return " with intervals" if low.notna().any() else ""
 
 
 def _interval(low: float, high: float, digits: int = 3) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -108,6 +109,12 @@ class Plan:
         side = self.config.image_size
         return self.config.channels * side * side + 3 * 4 * self.config.n_clusters
 
+    @property
+    def step_time(self) -> str:
+        "What a step takes: milliseconds, or seconds from one second on."
+        seconds = self.step_seconds
+        return f"{_plain(seconds, 3)} s" if seconds >= 0.9995 else f"{_plain(1000 * seconds, 3)} ms"
+
     def as_dict(self) -> dict:
         "Plain values."
         figures = {name: getattr(self, name) for name in ("steps", "seconds", "memory", "disk", "n_images", "ranks")}
@@ -118,9 +125,14 @@ class Plan:
         ranks = f" on {self.ranks} processes" if self.ranks > 1 else ""
         return (
             f"{self.n_images:,} images, {self.steps:,} steps{ranks}: {tqdm.format_interval(self.seconds)} "
-            f"({self.step_seconds * 1000:.3g} ms a step), {self.memory / 2**30:.2g} GiB of memory, "
+            f"({self.step_time} a step), {_plain(self.memory / 2**30, 2)} GiB of memory, "
             f"{self.disk / 2**20:,.0f} MiB on the disk ({how})"
         )
+
+
+def _plain(value: float, digits: int) -> str:
+    "A number with so many significant digits, and never as a power of ten."
+    return np.format_float_positional(value, precision=digits, unique=False, fractional=False, trim="-")
 
 
 def _times(epochs: int, every: int) -> int:

@@ -1,6 +1,9 @@
 """How far a grid is, and how long it will take, read from its run folders: on any machine that sees them."""
 
+import contextlib
+import dataclasses
 import html
+import math
 import os
 import statistics
 import sys
@@ -13,11 +16,12 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
-from dcacn_nb.compare.work import read_object, write_object
-from dcacn_nb.core.events import EpochDone, Event, RunFinished, RunStarted, StepDone
+from dcacn_nb.compare.work import read_object, seconds_in, write_object
+from dcacn_nb.core.events import RunFinished, RunStarted, StepDone
 from dcacn_nb.core.locks import is_held
 from dcacn_nb.core.text import logger, printable
 from dcacn_nb.runs.log import first_event, last_events
+from dcacn_nb.runs.progress import seconds_per_step
 
 log = logger(__name__)
 CELLS = "cells.json"
@@ -32,7 +36,13 @@ class CellState:
     path: str  # of its run within the grid
     state: str  # one of STATES
     share: float = 0.0  # of its steps that are done
-    seconds: float = float("nan")  # that all of its steps take, if it is known
+    training: float = float("nan")  # seconds of all its steps and evaluations, if they are known
+    other: float = float("nan")  # seconds of its set-up and its report, known of a finished run
+
+    @property
+    def setting(self) -> str:
+        "Method and setting: the path without the seed."
+        return self.path.rpartition("/")[0]
 
 
 @dataclass(frozen=True)
@@ -49,19 +59,19 @@ class GridState:
 
     @property
     def seconds_left(self) -> "float | None":
-        "If each cell takes as long as others of its setting, and as many as now run at a time; None: not known yet."
-        known: dict[str, list[float]] = {}
-        for cell in self.cells:
-            if cell.seconds == cell.seconds:
-                known.setdefault(cell.path.rpartition("/")[0], []).append(cell.seconds)
-        if not known:
+        "If each run takes as long as finished ones of its setting, and as many as now run at a time; None: unknown."
+        finished = [cell for cell in self.cells if cell.state == "finished"]
+        begun = [cell for cell in self.cells if cell.state in ("running", "interrupted")]
+        training = _medians(begun, "training") | _medians(finished, "training")
+        other = _medians(finished, "other")
+        if not training:
             return None
-        usual = statistics.median(value for values in known.values() for value in values)
-        left = 0.0
-        for cell in self.cells:
-            if cell.state not in ("finished", "failed"):
-                whole = statistics.median(known.get(cell.path.rpartition("/")[0], [usual]))
-                left += whole * (1 - cell.share)
+        usual, rest = statistics.median(training.values()), statistics.median(other.values() or [0.0])
+        left = sum(
+            training.get(cell.setting, usual) * (1 - cell.share) + other.get(cell.setting, rest)
+            for cell in self.cells
+            if cell.state not in ("finished", "failed")
+        )
         return left / max(1, self.counts.get("running", 0))
 
     def __str__(self) -> str:
@@ -74,12 +84,21 @@ class GridState:
     def _repr_html_(self) -> str:
         rows: dict[str, list[CellState]] = {}
         for cell in self.cells:
-            rows.setdefault(cell.path.rpartition("/")[0], []).append(cell)
+            rows.setdefault(cell.setting, []).append(cell)
         lines = "".join(_row(name, cells) for name, cells in rows.items())
         done = sum(cell.share for cell in self.cells) / max(1, len(self.cells))
         bar = f'<progress value="{done:.3f}" max="1" aria-label="share of all steps that are done"></progress>'
         head = "<tr><th>setting</th><th>seeds</th></tr>"
         return f"<div>{bar} {html.escape(str(self))}<table>{head}{lines}</table></div>"
+
+
+def _medians(cells: "list[CellState]", part: str) -> "dict[str, float]":
+    "Setting -> the median of what its runs took for one part, as far as it is known."
+    known: dict[str, list[float]] = {}
+    for cell in cells:
+        if not math.isnan(seconds := getattr(cell, part)):
+            known.setdefault(cell.setting, []).append(seconds)
+    return {setting: statistics.median(values) for setting, values in known.items()}
 
 
 _SIGNS = {"finished": "✓", "running": "▶", "interrupted": "‖", "failed": "✗", "waiting": "·"}
@@ -129,35 +148,46 @@ def grid_progress(
     there = [path.relative_to(folder).as_posix() for path in sorted(folder.glob("*/*/seed-*")) if path.is_dir()]
     cells = [known.get(path) or _state(folder, path) for path in dict.fromkeys([*_planned(folder), *there])]
     known.update({cell.path: cell for cell in cells if cell.state == "finished"})
-    return GridState(cells)
+    return GridState([_with_seconds(folder, cell) for cell in cells])
 
 
 def _state(folder: Path, path: str) -> CellState:
     "The state of one cell; what is damaged counts as failed."
     where = folder / path
+    held = bool(is_held(where / ".lock"))  # before the log: a run that ends in between must not seem interrupted
+    begun = "running" if held else "failed" if (where / "failed.json").exists() else "waiting"
     try:
         first, last = first_event(where), last_events(where)
     except FileNotFoundError:
-        return CellState(path, "failed" if (where / "failed.json").exists() else "waiting")
+        return CellState(path, begun)
     except (ValueError, OSError):
         return CellState(path, "failed")
     if not isinstance(first, RunStarted) or not last:
-        return CellState(path, "running" if is_held(where / ".lock") else "waiting")
-    step = getattr(last[-1], "step", 0)
-    share, seconds = step / max(1, first.n_steps), _seconds(last, first.n_steps)
+        return CellState(path, begun)
+    pace = seconds_per_step([event for event in last if isinstance(event, StepDone)])
+    training = math.nan if pace is None else first.n_steps * pace
+    share = getattr(last[-1], "step", 0) / max(1, first.n_steps)
+    if held:  # also one that is trained, and writes its report, or one that failed and is run again
+        return CellState(path, "running", share, training)
     if isinstance(last[-1], RunFinished) and last[-1].reason == "completed":
-        return CellState(path, "finished", 1.0, last[-1].seconds if seconds != seconds else seconds)
-    if (where / "failed.json").exists():
+        return CellState(path, "finished", 1.0, last[-1].seconds if pace is None else training)
+    if begun == "failed":
         return CellState(path, "failed", share)
-    return CellState(path, "running" if is_held(where / ".lock") else "interrupted", share, seconds)
+    return CellState(path, "interrupted", share, training)
 
 
-def _seconds(events: "list[Event]", n_steps: int) -> float:
-    "What all steps take at the speed of the last ones; NaN if these do not tell."
-    timed = [(event.step, event.time) for event in events if isinstance(event, (StepDone, EpochDone))]
-    if not timed or timed[-1][0] <= timed[0][0]:
-        return float("nan")
-    return n_steps * (timed[-1][1] - timed[0][1]) / (timed[-1][0] - timed[0][0])
+def _with_seconds(folder: Path, cell: CellState) -> CellState:
+    "A finished cell with the seconds that its process has written down; an earlier version wrote none."
+    if cell.state != "finished":
+        return cell
+    cost = {}
+    with contextlib.suppress(ValueError, OSError):  # `collect` names a damaged file
+        cost = read_object(folder / cell.path / "cost.json")
+    trained, other = seconds_in(cost, "training_seconds"), seconds_in(cost, "other_seconds")
+    if not math.isnan(trained):  # the steps of an earlier process, before a pause, at the pace of the log
+        before = cost.get("resumed_share")
+        trained += cell.training * before if isinstance(before, float) and 0 < before <= 1 else 0.0
+    return dataclasses.replace(cell, training=cell.training if math.isnan(trained) else trained, other=other)
 
 
 class GridWatch:

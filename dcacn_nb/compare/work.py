@@ -3,6 +3,7 @@
 import contextlib
 import importlib.util
 import json
+import math
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -50,7 +51,9 @@ class Work:
             cell = _with_first_epochs(cell, where.parent / "epochs.json", self.folder) if cell.timed else cell
             self._run(cell, images, where, labels, begin)
             if self.notebook is not None and finished(where) and not (where / "notebook.ipynb").exists():
+                began = time.monotonic()
                 _run_notebook(self.notebook, where)
+                _add_seconds(where, time.monotonic() - began)
         except (ValueError, OSError) as error:
             if is_full_disk(error):
                 raise
@@ -103,6 +106,15 @@ def read_object(path: Path) -> dict:
     return values
 
 
+def seconds_in(
+    cost: dict,  # as cost.json holds it
+    name: str,  # "training_seconds" or "other_seconds"
+) -> float:  # NaN: unknown, as in a file of an earlier version, or in a damaged one
+    "What one part of a run took, as its process wrote it down."
+    value = cost.get(name)
+    return float(value) if isinstance(value, (int, float)) and 0 <= value < 1e10 else math.nan
+
+
 def write_object(path: Path, value: object, home: Path) -> None:
     "Write a JSON file, whole or not at all, in a folder that is there."
     atomic_write(path, json.dumps(value, indent=1).encode(), home=home)
@@ -138,15 +150,31 @@ def _run_notebook(notebook: "str | Path", where: Path) -> None:
     half.replace(where / "notebook.ipynb")
 
 
+def _add_seconds(where: Path, seconds: float) -> None:
+    "Count what came after a run as part of what its cell took."
+    cost = read_object(where / "cost.json")
+    before = seconds_in(cost, "other_seconds")
+    total = seconds if math.isnan(before) else before + seconds
+    write_object(where / "cost.json", cost | {"other_seconds": round(total, 3)}, where)
+
+
 class _KeepCost:
     "An observer that writes down what a run took before it is finished: a kill in the report must not lose it."
 
     def __init__(self, cell: Cell, run: Run, where: Path, memory: PeakMemory):
         self.cell, self.run, self.where, self.memory = cell, run, where, memory
+        self.first, self.began, self.trained = (
+            run.state.step,
+            time.monotonic(),
+            0.0,
+        )  # seconds of training in this process
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, Evaluated) and event.epoch == self.cell.config.epochs:
-            self.write({"memory_mib": round(self.memory.peak / 2**20)} | _cost(self.cell, self.run), False)
+            self.trained = time.monotonic() - self.began
+            times = {"training_seconds": round(self.trained, 3), "resumed_share": self.first / max(1, event.step)}
+            memory = {"memory_mib": round(self.memory.peak / 2**20)}
+            self.write(memory | _cost(self.cell, self.run) | times, False)
 
     def write(self, cost: dict, reported: bool) -> None:
         write_object(self.where / "cost.json", cost | {"reported": reported}, self.where)
@@ -154,7 +182,7 @@ class _KeepCost:
 
 def _run_cell(cell: Cell, images, where: Path, labels, observers: "Sequence[Observer]", report: bool, begin) -> None:
     "One cell, from the start or from its last checkpoint, to its end or its failure."
-    failure = where / "failed.json"
+    failure, began = where / "failed.json", time.monotonic()
     options = dict(labels=labels, run_dir=where, resume=True, method=cell.method, report=report, start=False)
     try:
         run = fit(images, cell.config, observers=observers, **options)
@@ -174,7 +202,8 @@ def _run_cell(cell: Cell, images, where: Path, labels, observers: "Sequence[Obse
         return
     failure.unlink(missing_ok=True)
     path = where / "cost.json"  # none if the cell was finished before, by a process that was killed: memory is unknown
-    keeper.write(read_object(path) if path.exists() else _cost(cell, run) | {"memory_mib": None}, True)
+    cost = read_object(path) if path.exists() else _cost(cell, run) | {"memory_mib": None}
+    keeper.write(cost | {"other_seconds": round(time.monotonic() - began - keeper.trained, 3)}, True)
 
 
 def _cost(cell: Cell, run: Run) -> dict:

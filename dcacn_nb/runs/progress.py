@@ -3,12 +3,27 @@
 import math
 import sys
 import time
+from collections.abc import Sequence
 from typing import TextIO
 
 from tqdm import tqdm
 
 from dcacn_nb.core.events import Evaluated, Event, HeadSet, RunFinished, RunStarted, StepDone
 from dcacn_nb.core.text import printable
+
+
+def seconds_per_step(
+    reports: "Sequence[StepDone]",  # of one run, in order
+) -> "float | None":  # None: they do not tell
+    "The pace between reports of steps. Evaluations in between count; pauses, and the time before a resume, do not."
+    spans = [(b.step - a.step, b.time - a.time) for a, b in zip(reports, reports[1:])]
+    spans = [(steps, seconds) for steps, seconds in spans if steps > 0 and seconds > 0]
+    if not spans:
+        return None
+    paces = sorted(seconds / steps for steps, seconds in spans)
+    most = 20 * paces[len(paces) // 2]
+    kept = [(steps, seconds) for steps, seconds in spans if seconds / steps <= most]
+    return sum(seconds for _, seconds in kept) / sum(steps for steps, _ in kept)
 
 
 class ProgressBar:

@@ -9,6 +9,7 @@ from dcacn_nb.core.events import EpochDone, Evaluated, Event, HeadSet, RunFinish
 from dcacn_nb.core.locks import is_held
 from dcacn_nb.core.text import logger
 from dcacn_nb.runs.log import watch
+from dcacn_nb.runs.progress import seconds_per_step
 from dcacn_nb.runs.thinned import ThinnedList
 
 log = logger(__name__)
@@ -96,18 +97,10 @@ class History:
         return done, self.start.n_steps if self.start else 0
 
     def seconds_left(self) -> "float | None":
-        "Time left at the mean pace of the last 200 reports; None if unknown."
+        "Time left at the pace of the last 200 reports; None if unknown."
         recent, (done, planned) = list(self.steps)[-200:], self.progress()
-        paces = [
-            (b.time - a.time) / (b.step - a.step)
-            for a, b in zip(recent, recent[1:])
-            if b.step > a.step and b.time > a.time
-        ]
-        if self.end is not None or not planned or not paces:
-            return None
-        usual = sorted(paces)[len(paces) // 2]
-        paces = [pace for pace in paces if pace <= 20 * usual]  # evaluations count, pauses do not
-        return (planned - done) * sum(paces) / len(paces)
+        pace = seconds_per_step(recent)
+        return None if self.end is not None or not planned or pace is None else (planned - done) * pace
 
 
 class Follower:

@@ -1,13 +1,17 @@
 "compare and ablate: the tables they write are those of the functions, and whose figures are quoted beside them."
 
+import math
 import re
+import shutil
 
 import joblib
 import pandas as pd
 import pytest
 from command import dcacn, fake_cifar10, folder_of_images, machine
 
+from dcacn_nb.cli.grids import _present
 from dcacn_nb.compare.grid import collect
+from dcacn_nb.compare.tables import SCORES
 
 NAMES = ("width=2", "n_local=1", "projection_dim=4", "batch_size=40", "snapshot_every=0", "epochs=2", "device=cpu")
 SMALL = [part for setting in NAMES for part in ("--set", setting)]
@@ -102,6 +106,54 @@ def test_how_far_a_grid_is(grid):
     assert result["counts"] == {"finished": 4} and len(result["runs"]) == 4 and (folder / "table.md").exists()
     assert "4 of 4 runs finished" in dcacn("grid", folder).stdout
     assert "must hold a grid" in dcacn("grid", folder.parent, code=2).stderr
+
+
+def made_up(seeds, methods=("dcacn", "kmeans")):
+    "A table of runs, 0.0025 apart."
+    rows = [
+        {"method": method, "setting": "default", "seed": seed, **dict.fromkeys(SCORES, 0.9 - 0.0025 * number)}
+        for number, method in enumerate(methods)
+        for seed in range(seeds)
+    ]
+    return pd.DataFrame(rows).assign(protocol="toy", budget="2 epochs")
+
+
+def test_intervals_are_named_where_there_are_some(tmp_path, capsys):
+    "Few seeds have none, and a single row has no differences."
+    note = {}
+    for seeds, methods in ((3, ("dcacn", "kmeans")), (4, ("dcacn", "kmeans")), (4, ("dcacn",))):
+        _present(made_up(seeds, methods), tmp_path, None)
+        note[seeds, len(methods)] = capsys.readouterr().out
+    assert "seed by seed: differences.csv" in note[3, 2]
+    assert "seed by seed, with intervals: differences.csv" in note[4, 2]
+    assert "Best first" in note[4, 1] and "ifferences" not in note[4, 1]
+
+
+def test_without_labels_there_are_means_too(tmp_path, capsys):
+    "One row for each method, the best first; each run is in runs.csv."
+    table = made_up(2, ("kmeans", "ae", "dcacn")).assign(acc=math.nan, nmi=math.nan, ari=math.nan)
+    table = table.assign(neighbour_information=math.nan, view_information=[0.5, 0.7, math.nan, math.nan, 0.8, 0.9])
+    _present(table, tmp_path, None)
+    out = capsys.readouterr().out
+    rows = [re.sub(r"[│\s]+", " ", line).strip() for line in out.splitlines() if "default" in line]
+    assert rows == ["dcacn default 2 0.850 ± 0.071", "kmeans default 2 0.600 ± 0.141", "ae default 2 –"]
+    assert "view information" in out and "Best first" in out and "differences" not in out
+    assert len(pd.read_csv(tmp_path / "runs.csv")) == 6 and not (tmp_path / "summary.csv").exists()
+
+
+def test_derived_figures_have_six_digits(tmp_path):
+    "A difference of two floats has a tail of digits that mean nothing."
+    _present(made_up(4), tmp_path, None)
+    (row,) = pd.read_csv(tmp_path / "differences.csv", dtype=str).to_dict("records")
+    assert row["difference"] == row["low"] == "-0.0025" and row["std"] == "0" and row["better"] == "0"
+    assert pd.read_csv(tmp_path / "summary.csv", dtype=str).acc.tolist() == ["0.9", "0.8975"]
+
+
+def test_an_unfinished_grid_warns_once_that_seeds_differ(grid, tmp_path, caplog):
+    folder = shutil.copytree(grid[0], tmp_path / "copy")
+    shutil.rmtree(folder / "kmeans/default/seed-1")
+    dcacn("grid", folder)
+    assert caplog.text.count("the means are of different seeds: ") == 1
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ def test_every_run_and_every_mean(toy):
     assert "dcacn 0.915 (0.90" in figure.alt and "12 runs" in figure.alt
     few = plot_comparison(toy[toy.seed < 3])
     assert "fewer than 4 seeds" in few.axes[0].get_xlabel() and "nan" not in few.alt
+    assert "with intervals" in figure.alt and "with intervals" not in few.alt
 
 
 def test_differences_are_filled_if_zero_is_outside(toy):

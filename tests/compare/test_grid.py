@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+import time
 from itertools import product
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from dcacn_nb.compare.grid import (
     finished,
     run_grid,
 )
-from dcacn_nb.compare.progress import grid_progress
+from dcacn_nb.compare.progress import grid_progress, plan_cells
 from dcacn_nb.core.events import Evaluated, StepDone
 from dcacn_nb.data.loading import load_images
 from dcacn_nb.fitting import fit
@@ -115,6 +116,30 @@ def test_an_interrupted_grid_is_resumed(grid, cells, few_digits, tmp_path):
     again = run(short, few_digits, tmp_path)
     assert (first / "events.jsonl").stat().st_mtime_ns == modified, "a finished cell must not be touched"
     pd.testing.assert_frame_equal(again[SAME], table[table.seed == 0][SAME].reset_index(drop=True))
+
+
+def test_the_time_left_is_that_of_whole_cells(cells, few_digits, tmp_path, monkeypatch):
+    "The report takes a second. The first call is interrupted half way, and what it did counts."
+    config = dataclasses.replace(cells[0].config, log_every=1, checkpoint_seconds=0.001)
+    one = dataclasses.replace(cells[0], config=config)
+
+    def interrupt(event):
+        if isinstance(event, StepDone) and event.step == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("dcacn_nb.fitting.write_report", lambda folder: time.sleep(1))
+    with pytest.raises(KeyboardInterrupt):
+        run([one], few_digits, tmp_path, observers=lambda cell: [interrupt])
+    began = time.monotonic()
+    run([one], few_digits, tmp_path, report=True)
+    wall = time.monotonic() - began
+    plan_cells(tmp_path, ["dcacn/default/seed-1"])
+    cost = json.loads((tmp_path / one.folder / "cost.json").read_text())
+    assert cost["other_seconds"] >= 1 and 0 < cost["resumed_share"] < 1
+    assert cost["training_seconds"] + cost["other_seconds"] <= wall
+    state = grid_progress(tmp_path)
+    assert state.cells[0].training > cost["training_seconds"]
+    assert state.seconds_left == state.cells[0].training + cost["other_seconds"]
 
 
 def test_failed_cells_are_tried_again_only_if_asked(cells, few_digits, tmp_path):
@@ -224,11 +249,13 @@ def test_a_cell_that_was_killed_in_its_report_gets_its_cost_and_its_report(cells
     assert finished(where) and not (where / "report.html").exists()
     cost = json.loads((where / "cost.json").read_text())
     assert cost["memory_mib"] > 50 and cost["parameters"] > 1000 and not cost["reported"]
+    assert cost.pop("training_seconds") > 0 and cost.pop("resumed_share") == 0
     for expected in (cost | {"reported": True}, cost | {"memory_mib": None, "reported": True}):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("dcacn_nb.fitting.write_report", lambda folder: (folder / "report.html").write_text("page"))
             run(cells[:1], few_digits, tmp_path, report=True)
-        assert json.loads((where / "cost.json").read_text()) == expected
+        found = json.loads((where / "cost.json").read_text())
+        assert found.pop("other_seconds") > 0 and found.items() >= expected.items()
         assert (where / "report.html").read_text() == "page" and len(collect(tmp_path)) == 1
         (where / "cost.json").unlink()  # as an earlier version left it
 

@@ -74,6 +74,18 @@ def test_times_add_up():
     assert (none.snapshots, none.evaluations, none.disk) == (0, 2, 2 * 100 + 40 + 30)
 
 
+@pytest.mark.parametrize(
+    "seconds, said",
+    [
+        *[(1e-7, "0.0001 ms"), (0.000456, "0.456 ms"), (0.0123, "12.3 ms"), (0.99949, "999 ms")],
+        *[(0.9996, "1 s"), (1.15, "1.15 s"), (120.0, "120 s"), (12345.0, "12300 s")],
+    ],
+)
+def test_numbers_are_plain_at_every_magnitude(seconds, said):
+    assert f"({said} a step)" in str(by_hand(step_seconds=seconds))
+    assert "130 GiB of memory" in str(by_hand(memory=int(128.4 * 2**30))) and "e+" not in str(by_hand(memory=10**15))
+
+
 def test_steps_before_and_after_the_head_start_count_by_their_share(config):
     "8 of 10 epochs wait: 0.8 x 1 s + 0.2 x 3 s; a short run has both kinds, or the only one there is."
     one = dataclasses.replace(config, epochs=10, cluster_start=0.8)

@@ -64,6 +64,69 @@ def test_two_at_a_time_take_half_as_long_and_settings_have_their_own_speed(tmp_p
         assert grid_progress(tmp_path).seconds_left == pytest.approx((50 + 450) / 2, rel=0.02)
 
 
+def cost(folder, path, **values):
+    "What the process of a cell wrote down at its end."
+    (folder / path / "cost.json").write_text(json.dumps({"reported": True} | values))
+
+
+def test_a_run_takes_what_finished_ones_took_set_up_evaluations_and_report_included(tmp_path):
+    "Its steps alone are 8 of the 33 seconds."
+    (tmp_path / "grid.json").write_text("{}")
+    plan_cells(tmp_path, [f"a/x/seed-{seed}" for seed in range(11)] + ["b/y/seed-0"])
+    run(tmp_path, "a/x/seed-0", 100, end="completed", seconds=0.08)
+    cost(tmp_path, "a/x/seed-0", training_seconds=18.0, other_seconds=15.0, resumed_share=0.0)
+    assert grid_progress(tmp_path).seconds_left == pytest.approx(11 * 33)
+    run(tmp_path, "a/x/seed-1", 50, end="failed", seconds=5)
+    (tmp_path / "a/x/seed-1/failed.json").write_text("{}")
+    one = run(tmp_path, "a/x/seed-2", 50, seconds=0.08)
+    two = run(tmp_path, "b/y/seed-0", 50, seconds=1)  # at its own pace, with the others' report
+    with lock(one / ".lock"), lock(two / ".lock"):
+        left = 8 * 33 + (9 + 15) + (50 + 15)
+        assert grid_progress(tmp_path).seconds_left == pytest.approx(left / 2, rel=0.02)
+
+
+def test_a_pause_between_two_processes_does_not_count(tmp_path):
+    "A day lies between the halves of two runs; the last process of the finished one trained for 60 seconds."
+    (tmp_path / "grid.json").write_text("{}")
+    for seed in (0, 1):
+        log, day, start = RunLog(tmp_path / f"a/x/seed-{seed}"), 86_400, time.time() - 200_000
+        log(RunStarted("dcacn", {}, {}, 10, 100, 10, time=start))
+        for step in range(1, 76):
+            log(StepDone(step, 1, {"total": 1.0}, 0.1, 1.0, time=start + step + (day if step > 50 else 0)))
+        if seed == 0:
+            assert grid_progress(tmp_path).seconds_left == pytest.approx(25, rel=0.02)
+            log(RunFinished("completed", 100, 10))
+            cost(tmp_path, "a/x/seed-0", training_seconds=60.0, other_seconds=5.0, resumed_share=0.5)
+    state = grid_progress(tmp_path)
+    assert state.cells[0].training == pytest.approx(60 + 50)
+    assert state.seconds_left == pytest.approx(110 / 4 + 5)
+
+
+def test_a_run_that_writes_its_report_or_is_tried_again_is_running(tmp_path):
+    (tmp_path / "grid.json").write_text("{}")
+    for seed in (0, 1):
+        where = run(tmp_path, f"a/x/seed-{seed}", 100, end="completed", seconds=1)
+    cost(tmp_path, "a/x/seed-0", training_seconds=100, other_seconds=20)
+    cost(tmp_path, "a/x/seed-1", training_seconds=100, reported=False)
+    failed = run(tmp_path, "a/x/seed-2", 50, seconds=1)
+    (failed / "failed.json").write_text("{}")
+    with lock(where / ".lock"), lock(failed / ".lock"):
+        state = grid_progress(tmp_path)
+        assert state.counts == {"finished": 1, "running": 2}
+        assert state.seconds_left == pytest.approx((20 + 50 + 20) / 2)
+    assert grid_progress(tmp_path).counts == {"finished": 2, "failed": 1}
+
+
+@pytest.mark.parametrize(
+    "text", ["[", "[]", '{"training_seconds": "x", "other_seconds": -1}', '{"training_seconds": NaN}']
+)
+def test_a_damaged_cost_is_an_unknown_one(tmp_path, text):
+    (tmp_path / "grid.json").write_text("{}")
+    plan_cells(tmp_path, ["a/x/seed-0", "a/x/seed-1"])
+    (run(tmp_path, "a/x/seed-0", 100, end="completed", seconds=1) / "cost.json").write_text(text)
+    assert grid_progress(tmp_path).seconds_left == pytest.approx(100, rel=0.02)
+
+
 def test_a_grid_that_has_not_begun_has_no_time_left(tmp_path):
     (tmp_path / "grid.json").write_text("{}")
     plan_cells(tmp_path, ["a/x/seed-0"])
