@@ -28,6 +28,7 @@ def export(
 ) -> None:
     """Export the clusters of a run with all names, merges and moves made by hand; or its network (.onnx, .pt2).
 
+    By hand means in a notebook: dc.Dashboard.attach("RUN_FOLDER", tab="clusters") opens the cluster browser.
     A network takes uint8 images and gives probabilities and embeddings. A model card (.md) is written beside it."""
     if target.exists():
         raise BadInput(f"{target} exists already; give a new place")
