@@ -92,7 +92,8 @@ def _values(found: Found) -> dict:
     clusters = cluster_rows(found.shown, groups or Groups(), share, start.n_images if start else 0)
     certainty = clusters_shown.certainty(found.shown)
     graded = certainty is not None and certainty["graded"]
-    said = verdict(findings, last, end.reason if end else None, scores, reference.chance, clear)
+    unsure = clusters_shown.unsure_clusters(found.shown)
+    said = verdict(findings, last, end.reason if end else None, scores, reference.chance, clear, unsure=unsure)
     return {
         "title": _title(record, clusters, found.folder),
         "name": found.folder.resolve().name,
