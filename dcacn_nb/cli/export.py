@@ -32,6 +32,9 @@ def export(
     A network takes uint8 images and gives probabilities and embeddings. A model card (.md) is written beside it."""
     if target.exists():
         raise BadInput(f"{target} exists already; give a new place")
+    if to is None and target.suffix.lower() not in (".csv", *NETWORKS):
+        endings = ".csv for a table, .onnx or .pt2 for the network, .json with --to label-studio"
+        raise BadInput(f"{target} must end in {endings}; --to links or --to copies makes a folder")
     to = to or NETWORKS.get(target.suffix.lower(), o.ExportTo.csv)
     suffix = SUFFIXES.get(to)
     if suffix and target.suffix.lower() != suffix:

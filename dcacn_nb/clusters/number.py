@@ -117,7 +117,7 @@ def _few_distinct(distinct: int, total: int, seconds: float) -> NumberOfClusters
     "The answer where nearly all images are copies of one another."
     if distinct == 1:
         raise ValueError(
-            f"features must differ between images, got {total} identical rows; there is nothing to cluster"
+            f"features must differ between images, got {total} identical images; there is nothing to cluster"
         )
     sentence = f"The {total:,} images are copies of only {distinct}, so there are {distinct} groups."
     return NumberOfClusters(distinct, distinct, distinct, True, sentence, [distinct], {}, {}, distinct, total, seconds)

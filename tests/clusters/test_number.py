@@ -171,7 +171,7 @@ def test_five_images():
 @pytest.mark.parametrize("n", [5, 40])
 def test_identical_images(n):
     "Nothing to cluster."
-    with pytest.raises(ValueError, match=f"features must differ between images, got {n} identical rows"):
+    with pytest.raises(ValueError, match=f"features must differ between images, got {n} identical images"):
         choose_k(np.ones((n, 8), np.float32))
 
 
