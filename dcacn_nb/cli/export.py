@@ -28,9 +28,13 @@ def export(
 ) -> None:
     """Export the clusters of a run with all names, merges and moves made by hand; or its network (.onnx, .pt2).
 
+    By hand means in a notebook: dc.Dashboard.attach("RUN_FOLDER", tab="clusters") opens the cluster browser.
     A network takes uint8 images and gives probabilities and embeddings. A model card (.md) is written beside it."""
     if target.exists():
         raise BadInput(f"{target} exists already; give a new place")
+    if to is None and target.suffix.lower() not in (".csv", *NETWORKS):
+        endings = ".csv for a table, .onnx or .pt2 for the network, .json with --to label-studio"
+        raise BadInput(f"{target} must end in {endings}; --to links or --to copies makes a folder")
     to = to or NETWORKS.get(target.suffix.lower(), o.ExportTo.csv)
     suffix = SUFFIXES.get(to)
     if suffix and target.suffix.lower() != suffix:

@@ -24,6 +24,7 @@ STANDS_OUT = 0.15  # by how much neighbours must agree beyond what features with
 WEIGHTS = {"neighbours": 1.0, "information": 0.5, "silhouette": 0.25}  # of logarithms; chosen on sets of known K
 CODING_WEIGHT = 0.01  # of the coding length itself, in nats per image
 ABOUT_AS_GOOD = 0.12  # numbers that lose less than this are in the range: 8 of 10 ranges then held the truth
+BY_HAND = 'dc.Dashboard.attach("RUN_FOLDER", tab="clusters")'  # opens the cluster browser
 CRITERIA = {  # what each curve shows; larger is better
     "together": "the weighted sum of the next four: the choice is where it is largest",
     "neighbours": "share of neighbours in the same cluster, beyond chance",
@@ -116,7 +117,7 @@ def _few_distinct(distinct: int, total: int, seconds: float) -> NumberOfClusters
     "The answer where nearly all images are copies of one another."
     if distinct == 1:
         raise ValueError(
-            f"features must differ between images, got {total} identical rows; there is nothing to cluster"
+            f"features must differ between images, got {total} identical images; there is nothing to cluster"
         )
     sentence = f"The {total:,} images are copies of only {distinct}, so there are {distinct} groups."
     return NumberOfClusters(distinct, distinct, distinct, True, sentence, [distinct], {}, {}, distinct, total, seconds)
@@ -288,10 +289,9 @@ def _sentence(choice: int, low: int, high: int, clear: bool, images: int, total:
         )
     if low == high:
         return f"{choice} clusters fit these {total:,} images best, and no other number is about as good."
-    return (
-        f"{choice} clusters fit these {total:,} images best; {low} to {high} are about as good. "
-        f"If in doubt, start with {high} and merge groups in the cluster browser."
-    )
+    found = f"{choice} clusters fit these {total:,} images best, and auto takes {choice}"
+    more = f"If these groups are too coarse for you, pass {high} and merge" if high > choice else "Merge by hand"
+    return f"{found}; {low} to {high} are about as good. {more} those that belong together, in a notebook: {BY_HAND}"
 
 
 # --- merges ----------------------------------------------------------------------------------------------------------

@@ -48,6 +48,7 @@ def read_weights(
             warnings.simplefilter("ignore")  # about pickles of other kinds, which are refused with a word of ours
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file can fail in any way
+        _check_start(path)
         if type(error).__name__ == "UnpicklingError":
             raise ValueError(
                 f"weights file {str(path)!r} holds Python objects that could run code, or is damaged; "
@@ -58,6 +59,18 @@ def read_weights(
             "copy or download it again"
         ) from error
     return _tensors(content, path)
+
+
+def _check_start(path: Path) -> None:
+    "Refuse a text, a web page or an empty file by its first bytes, which no weights file has."
+    with open_regular(path) as file:
+        start = file.read(24)
+    as_saved = start[8:9] == b"{" if path.suffix.lower() == ".safetensors" else start.startswith((b"PK", b"\x80"))
+    if not as_saved:
+        found = f"it begins with {start!r}" if start else "it is empty"
+        raise ValueError(
+            f"weights file {str(path)!r} is not a weights file: {found}; copy or download it again, or {_CONVERT}"
+        )
 
 
 def _check_size(path: Path) -> None:

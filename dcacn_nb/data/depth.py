@@ -1,6 +1,8 @@
 """What the pixels of a folder use of their range: the bits of 16-bit images, and the grey levels that are left."""
 
 import threading
+from collections.abc import Iterator
+from itertools import islice
 
 import numpy as np
 
@@ -16,31 +18,37 @@ FEW = 16  # grey levels below which a folder is remarked
 
 
 class BitsInUse:
-    "The largest value of a folder's 16-bit images, by a sample that is read when the first such image is met."
+    "The largest value of a folder's 16-bit images, by a sample of them that is read when the first is met."
 
     def __init__(self, listing: Listing):
         self.listing = listing
         self._lock, self._found = threading.Lock(), -1
 
     def __call__(self) -> int:
-        "The largest value of the sample."
+        "The largest value of the sample; 0 where every pixel is black, or none of them can be read."
         with self._lock:
             if self._found < 0:
-                chosen = np.unique(np.linspace(0, len(self.listing.files) - 1, SAMPLE).astype(int))
-                self._found = max(self._brightest(self.listing.place(i)) for i in chosen)
+                self._found, file = max(islice(self._deep(), SAMPLE), default=(0, ""))
                 white = white_for(self._found)
-                if white < DEPTHS[-1]:
-                    text = "%s: of 16 bits only %d are in use (values up to %d): %d is taken as white"
-                    log.warning(text, self.listing.root, white.bit_length(), self._found, white)
+                if self._found > 0 and white < DEPTHS[-1]:
+                    text = "%s: of 16 bits only %d are in use (values up to %d, in %s): %d is taken as white"
+                    log.warning(text, self.listing.root, white.bit_length(), self._found, file, white)
             return self._found
 
-    def _brightest(self, path: "str | Inside") -> int:
-        "The largest value of one image; 0 for one of another kind."
+    def _deep(self) -> "Iterator[tuple[int, str]]":
+        "Largest value and name of the images of more than 8 bits, in a fixed random order; others cost their header."
+        for number in np.random.default_rng(0).permutation(len(self.listing.files)).tolist():
+            value = self._brightest(self.listing.place(number))
+            if value is not None:
+                yield value, self.listing.files[number]
+
+    def _brightest(self, path: "str | Inside") -> "int | None":
+        "The largest value of one image; None for one of another kind."
         try:
             with reading(path), open_image(path) as image:
-                return brightest(image) if is_deep(image) else 0
+                return brightest(image) if is_deep(image) else None
         except UnreadableImage:
-            return 0
+            return None
 
 
 def deep_colours(

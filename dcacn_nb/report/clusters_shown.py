@@ -10,6 +10,7 @@ from dcacn_nb.report.photos import photos
 from dcacn_nb.report.record import RunRecord
 from dcacn_nb.report.run_files import Groups
 
+CLEARLY, FEW, MOST_UNSURE = 0.2, 5, 3  # so much less sure than the median cluster; images it must have; named at most
 SURE, DOUBTFUL = 0.9, 0.5  # confidence from which on an image is sure; below which it is doubtful
 MOST_CLUSTERS = 20  # with pictures
 MOST_PHOTOS = 160  # in the strips of all clusters together
@@ -128,6 +129,16 @@ def certainty(shown: Shown) -> "dict | None":  # None: nothing is known
         "whole": shown.whole,
         "graded": shown.graded,
     }
+
+
+def unsure_clusters(shown: Shown) -> "dict[int, float]":  # cluster -> share of its images that are sure
+    "The clusters that are sure for clearly fewer images than the median cluster: the least sure ones, a few."
+    counts = np.bincount(shown.clusters)
+    sure = np.bincount(shown.clusters, shown.confidence >= SURE) / np.maximum(counts, 1)
+    counted = np.flatnonzero(counts >= FEW)
+    below = np.median(sure[counted]) - CLEARLY if len(counted) else 0
+    least = sorted((k for k in counted.tolist() if sure[k] <= below), key=lambda k: sure[k])
+    return {k: float(sure[k]) for k in least[:MOST_UNSURE]} if shown.graded else {}
 
 
 def duplicate_rows(shown: Shown, groups: Groups) -> "list[dict]":

@@ -104,8 +104,9 @@ def verdict(
     chance: "dict | None" = None,  # scores of random assignments to clusters of these sizes
     clear: "bool | None" = None,  # whether the choice of a number of clusters found any groups; None: not looked at
     lang: str = "en",  # or "zh", simplified Chinese
+    unsure: "dict[int, float] | None" = None,  # clusters sure for clearly fewer images than others -> share of the sure
 ) -> Finding:
-    "Whether the groups can be used, in one sentence for someone who did not run it."
+    "Whether the groups can be used, in a sentence or two for someone who did not run it."
     words = SENTENCES[check_in("lang", lang, list(SENTENCES))]
     keys = {finding.key for finding in findings} - {"well"}
     said = keys | ({"failed"} if reason == "failed" else set()) | ({"warning"} if keys else set())
@@ -115,7 +116,15 @@ def verdict(
     said |= {"unclear"} if clear is False else set()
     said.add("well" if {"view_agreement", "neighbour_agreement"} & set(health or {}) else "plain")
     key = next(key for key in VERDICTS if key in said)
-    return Finding(words[f"verdict_{key}"], key, VERDICTS[key])
+    more = _look_first(words, unsure) if unsure and VERDICTS[key] == "good" else ""
+    return Finding(words[f"verdict_{key}"] + more, key, VERDICTS[key])
+
+
+def _look_first(words: dict, unsure: "dict[int, float]") -> str:
+    "Which clusters to look at first."
+    *most, last = map(str, sorted(unsure))
+    clusters = words["and"].join([words["comma"].join(most), last]) if most else last
+    return words["look_first_at" if most else "look_first"].format(clusters=clusters, share=max(unsure.values()))
 
 
 def _snapshot_similarity(snapshot: SnapshotTaken) -> "np.ndarray | None":

@@ -16,6 +16,7 @@ from dcacn_nb.data.unread import UNREADABLE, unread, unread_in_words
 from dcacn_nb.report import clusters_shown, run_files
 from dcacn_nb.report.clusters_shown import MOST_OUTLIERS, Shown, cluster_rows, duplicate_rows, merge_rows
 from dcacn_nb.report.diagnosis import diagnose, verdict
+from dcacn_nb.report.glossary import CRITERIA, WHY_TOGETHER, glossary
 from dcacn_nb.report.palette import SCORES
 from dcacn_nb.report.record import RunRecord, read_record
 from dcacn_nb.report.run_files import Groups, Reference
@@ -89,13 +90,17 @@ def _values(found: Found) -> dict:
     findings = diagnose([start, *record.evaluations, *record.snapshots[-1:]])
     clear = None if found.number is None else found.number.get("clear")
     clusters = cluster_rows(found.shown, groups or Groups(), share, start.n_images if start else 0)
+    certainty = clusters_shown.certainty(found.shown)
+    graded = certainty is not None and certainty["graded"]
+    unsure = clusters_shown.unsure_clusters(found.shown)
+    said = verdict(findings, last, end.reason if end else None, scores, reference.chance, clear, unsure=unsure)
     return {
         "title": _title(record, clusters, found.folder),
         "name": found.folder.resolve().name,
         "method": start.method if start else "an unknown method",
         "notes": found.notes,
         "message": end.message if end else "",
-        "verdict": verdict(findings, last, end.reason if end else None, scores, reference.chance, clear),
+        "verdict": said,
         "findings": findings,
         "by_labels": _by_labels(scores, reference),
         "scores": _score_rows(scores, reference),
@@ -104,11 +109,14 @@ def _values(found: Found) -> dict:
         "empty": ", ".join(str(row["cluster"]) for row in clusters if row["images"] == "0"),
         "hidden": sum(row["images"] != "0" and "telling" not in row for row in clusters),
         "suggested": bool(groups) and any(record.names.get(k) == name for k, name in groups.names.items()),
-        "certainty": clusters_shown.certainty(found.shown),
+        "certainty": certainty,
+        "glossary": glossary(
+            record, " ".join([said, *findings]), _frozen(record), graded, bool(scores), found.number is not None
+        ),
         **_group_values(found.shown, groups),
         "encoder": _encoder(record),
         "frozen": _frozen(record),
-        "number": None if found.number is None else str(found.number.get("sentence", "")),
+        **_number_values(found.number),
         "trained": _trained_pictures(record),
         "facts": _facts(record),
         "draw": partial(_draw, found),
@@ -121,6 +129,15 @@ def _values(found: Found) -> dict:
         "settings": _worded(start.config) if start else {},
         "versions": _worded(start.versions) if start else {},
     }
+
+
+def _number_values(number: "dict | None") -> dict:
+    "How the number of clusters was chosen: the sentence, and what each curve of the picture is."
+    if number is None:
+        return {"number": None, "criteria": []}
+    curves = number.get("curves")
+    known = [CRITERIA[key] for key in CRITERIA if isinstance(curves, dict) and key in curves]
+    return {"number": str(number.get("sentence", "")), "criteria": known, "why_together": WHY_TOGETHER}
 
 
 def _group_values(shown: Shown, groups: "Groups | None") -> dict:

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 from pathlib import Path
 from typing import BinaryIO
 
@@ -199,6 +200,7 @@ def latest_checkpoint(
     folder: "str | Path",  # the run's checkpoint folder
 ) -> Path:  # the newest checkpoint that verifies
     "The newest whole checkpoint; damaged newer ones are skipped with a warning."
+    folder = Path(folder)
     found = list_checkpoints(folder)
     for path in reversed(found):
         try:
@@ -209,7 +211,10 @@ def latest_checkpoint(
     if found:
         text = f"none of the {len(found)} checkpoint(s) in {folder} can be read; see the warnings"
         raise CheckpointError(f"{text}; start the run again in another folder")
-    raise CheckpointError(f"no checkpoint in {folder}; start the run again or check the folder's name")
+    if (folder.parent / "config.json").is_file():
+        again = f"if it no longer runs, resume it: dcacn resume {shlex.quote(str(folder.parent))}"
+        raise CheckpointError(f"no checkpoint in {folder}: the run has kept none yet; {again}")
+    raise CheckpointError(f"no checkpoint in {folder}; check the folder's name")
 
 
 def prune_checkpoints(

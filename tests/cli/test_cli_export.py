@@ -114,6 +114,11 @@ def test_a_network_and_its_card(finished):
     assert "exists already" in dcacn("export", finished, "model.onnx", code=2).stderr
     for line, message in (
         (("other.onnx", "--only", "1"), "--only is for clusters"),
+        (
+            ("other",),
+            "other must end in .csv for a table, .onnx or .pt2 for the network, .json with --to label-studio;",
+        ),
+        (("other.json",), "--to links or --to copies makes a folder"),
         (("other.onnx", "--to", "pt2"), "must end in .pt2 for --to pt2"),
         (("other", "--to", "onnx"), "must end in .onnx for --to onnx"),
         (("other.csv", "--which", "best"), "--which is for networks"),

@@ -1,14 +1,20 @@
 "The number of clusters: each criterion against a reference, the choice on groups that are known, bad input, merges."
 
+import ast
 import json
 
 import numpy as np
 import pytest
+from project import ROOT
 from sklearn.datasets import load_digits
 from sklearn.metrics import silhouette_score
 
+import dcacn_nb
+from dcacn_nb.cli.export import export
 from dcacn_nb.clusters.number import (
+    BY_HAND,
     CRITERIA,
+    _sentence,
     choose,
     choose_k,
     coding_length,
@@ -22,6 +28,7 @@ from dcacn_nb.clusters.number import (
     together,
 )
 from dcacn_nb.data.feature_set import FeatureSet
+from dcacn_nb.widgets.dashboard import PARTS
 
 
 def groups(count, each, dim=16, spread=0.15, seed=0):
@@ -101,6 +108,21 @@ def test_predictability():
     assert abs(predictability(points, np.random.default_rng(0).integers(4, size=160))) < 0.15
 
 
+def test_the_sentence_says_what_is_used_and_how_to_merge():
+    "One number is used; the higher one is advised only to whom the groups are too coarse; the code opens the browser."
+    coarse = _sentence(11, 8, 12, True, 200, 1213)
+    assert coarse.startswith(
+        "11 clusters fit these 1,213 images best, and auto takes 11; 8 to 12 are about as good. If"
+    )
+    assert "too coarse for you, pass 12 and merge" in coarse and coarse.endswith(BY_HAND)
+    assert "pass" not in _sentence(12, 8, 12, True, 200, 1213), "it is the highest already"
+    call = ast.parse(BY_HAND, mode="eval").body
+    assert callable(getattr(getattr(dcacn_nb, call.func.value.attr), call.func.attr))
+    assert call.keywords[0].arg == "tab" and call.keywords[0].value.value in PARTS
+    readme, report = (ROOT / "README.md"), (ROOT / "dcacn_nb/report/page.html")
+    assert all(BY_HAND in file.read_text(encoding="utf-8") for file in (readme, report)) and BY_HAND in export.__doc__
+
+
 # --- choice -------------------------------------------------------------------------------------------------------
 @pytest.mark.slow
 @pytest.mark.parametrize("count", [3, 7])
@@ -149,7 +171,7 @@ def test_five_images():
 @pytest.mark.parametrize("n", [5, 40])
 def test_identical_images(n):
     "Nothing to cluster."
-    with pytest.raises(ValueError, match=f"features must differ between images, got {n} identical rows"):
+    with pytest.raises(ValueError, match=f"features must differ between images, got {n} identical images"):
         choose_k(np.ones((n, 8), np.float32))
 
 

@@ -16,6 +16,7 @@ from dcacn_nb.method.step import Method, encode, head_start
 from dcacn_nb.methods import find_method, method_names
 from dcacn_nb.report.figures.curves import plot_curves
 from dcacn_nb.report.figures.health import plot_health
+from dcacn_nb.report.glossary import LOSSES_EXPLAINED
 from dcacn_nb.runs.folder import load_run, read_about
 from dcacn_nb.runs.log import read_events
 
@@ -92,6 +93,7 @@ def test_a_method_leaves_what_dcacn_leaves(name, digits, tmp_path, of_name):
     assert kept == run.config and torch.equal(encode(model, images.images, kept), p)
     assert read_about(tmp_path / "run")["options"] == json.loads(json.dumps(method.options))
     assert plot_curves(events).alt and plot_health(events).alt
+    assert {term for e in events if isinstance(e, StepDone) for term in e.losses} <= set(LOSSES_EXPLAINED)
     blind = fit(images, config, method=method)
     assert torch.equal(blind.probabilities, p), "labels must not reach training"
 

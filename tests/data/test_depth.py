@@ -27,7 +27,28 @@ def test_white_is_what_the_bits_in_use_can_hold(tmp_path, caplog, bits):
     assert np.array_equal(images.images[:, 0].numpy(), wanted), "one rule for all: the dark one stays dark"
     assert len(images.images.unique()) > 200
     assert (f"of 16 bits only {bits} are in use" in caplog.text) == (bits < 16)
+    top = max(scan.max() for scan in scans)
+    places = [f"(values up to {top}, in {i}.png)" for i in range(6) if scans[i].max() == top]
+    assert bits == 16 or any(place in caplog.text for place in places)
     assert embed(root, FakeEncoder(), progress=False).images.float().std() > 20
+
+
+@pytest.mark.parametrize(
+    "top, said", [(45800, ""), (0, ""), (3000, "only 12 are in use (values up to 3000, in 50.png)")]
+)
+@pytest.mark.parametrize("read", ["load", "embed"])
+def test_few_scans_among_many_photos_share_one_white(tmp_path, caplog, top, said, read):
+    "A sample of any images would miss them: each would be stretched by its own maximum, and a word said of no bits."
+    photo, scan = noise(16, 16), np.full((16, 16), top, np.uint16)
+    for i in range(82):
+        save(tmp_path / "x" / (f"{i:02}.png" if i in (50, 51) else f"{i:02}.jpg"), photo)
+    save(tmp_path / "x" / "50.png", scan)
+    save(tmp_path / "x" / "51.png", scan // 10)
+    found = load(tmp_path / "x") if read == "load" else embed(tmp_path / "x", FakeEncoder(), progress=False)
+    assert ("of 16 bits" in caplog.text) == bool(said) and said in caplog.text
+    if read == "load":
+        bright, dark = (int(found.images[i].max()) for i in (50, 51))
+        assert dark == pytest.approx(bright / 10, abs=1), "one white for both"
 
 
 def test_what_counts_as_white():

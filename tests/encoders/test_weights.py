@@ -2,6 +2,7 @@
 
 import logging
 import pickle
+import re
 import zipfile
 from types import SimpleNamespace
 
@@ -98,7 +99,7 @@ def test_a_damaged_weights_file_is_named(suffix, damage, vit, tmp_path):
     (save_file if suffix == ".safetensors" else torch.save)(vit.state_dict(), path)
     whole = path.read_bytes()
     path.write_bytes({"cut": whole[: len(whole) // 2], "text": b"hello world", "empty": b""}[damage])
-    with pytest.raises(ValueError, match=f"weights file '.*w{suffix}' .*(damaged|not loaded)"):
+    with pytest.raises(ValueError, match=f"weights file '.*w{suffix}' .*(damaged|not a weights file)"):
         timm_network("test_vit", path)
 
 
@@ -124,6 +125,21 @@ def test_what_is_not_a_state_dict_is_refused(tmp_path):
         read_weights(tmp_path / "w.bin")
     with pytest.raises(FileNotFoundError, match="none.pth' does not exist"):
         read_weights(tmp_path / "none.pth")
+
+
+@pytest.mark.parametrize("suffix", ["pth", "safetensors"])
+@pytest.mark.parametrize("text", ["hello, this is a text", "import torch", "<!DOCTYPE html>", "{}", ""])
+def test_a_text_is_not_a_weights_file(tmp_path, text, suffix):
+    "Whatever a reader of weights would say of it; a file that was cut or holds objects keeps its own message."
+    file = tmp_path / f"w.{suffix}"
+    file.write_text(text)
+    found = f"it begins with b'{text}" if text else "it is empty"
+    with pytest.raises(ValueError, match=f"w.{suffix}' is not a weights file: {re.escape(found)}.*save_file"):
+        read_weights(file)
+    file.write_bytes(pickle.dumps({"a": object}, protocol=2))
+    with pytest.raises(ValueError) as raised:
+        read_weights(tmp_path / f"w.{suffix}")
+    assert ("is not a weights file" in str(raised.value)) == (suffix == "safetensors")
 
 
 def test_a_download_is_announced_and_without_a_connection_a_file_is_asked_for(monkeypatch, caplog):

@@ -7,6 +7,7 @@ import pytest
 
 from dcacn_nb.core.events import Evaluated, RunStarted, SnapshotTaken
 from dcacn_nb.method.metrics import assignment_health
+from dcacn_nb.report.clusters_shown import Shown, unsure_clusters
 from dcacn_nb.report.diagnosis import ADVICE, SENTENCES, SEVERITY, VERDICTS, diagnose, verdict
 from dcacn_nb.report.diagnosis import NEIGHBOURS_LOOSE as LOOSE
 from dcacn_nb.report.diagnosis import NEIGHBOURS_LOW as LOW
@@ -172,6 +173,31 @@ def test_no_clear_groups_is_said():
     assert verdict(diagnose(health), health, clear=False).key == "unclear"
     assert verdict(diagnose(health), health, clear=True).key == "well"
     assert verdict(diagnose(health | {"feature_similarity": 0.95}), health, clear=False).key == "same"
+
+
+def test_the_verdict_names_the_clusters_to_look_at_first():
+    "Where it is good; in both languages."
+    said = lambda unsure, health=FINE, lang="en": verdict(diagnose(health), health, lang=lang, unsure=unsure)
+    assert said({2: 0.54}).endswith("are together. Look first at cluster 2: only 54% of its images are sure.")
+    three = said({7: 0.3, 5: 0.61, 2: 0.54})
+    assert three.endswith("Look first at clusters 2, 5 and 7: at most 61% of the images in each of them are sure.")
+    assert three.key == "well" and said({}) == SENTENCES["en"]["verdict_well"]
+    assert said({2: 0.54}, FINE | {"n_empty": 1}) == SENTENCES["en"]["verdict_warning"], "there is worse to say"
+    assert "请先看簇 2 和 5：" in said({2: 0.54, 5: 0.61}, lang="zh")
+
+
+def test_clusters_that_are_clearly_less_sure_than_others():
+    "Against the median cluster; a handful of images says nothing, nor a run in which no cluster is sure."
+
+    def shown(*shares, size=20):
+        confidence = np.concatenate([np.where(np.arange(size) < share * size, 0.95, 0.6) for share in shares])
+        clusters = np.repeat(np.arange(len(shares)), size)
+        return Shown(np.arange(len(clusters)), clusters, confidence, True)
+
+    assert unsure_clusters(shown(0.9, 0.95, 0.55, 0.9, 0.75)) == {2: 0.55}
+    assert list(unsure_clusters(shown(1, 0.5, 0.4, 0.3, 0.2, 1, 1, 1, 1))) == [4, 3, 2], "three, the least sure first"
+    assert unsure_clusters(shown(0.1, 0.15, 0.05)) == unsure_clusters(shown(0.9, 1, 0, size=4)) == {}
+    assert unsure_clusters(Shown(*np.zeros((2, 0), np.int64), np.zeros(0), True)) == {}
 
 
 def test_nothing_known_is_no_verdict():

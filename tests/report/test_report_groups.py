@@ -207,6 +207,15 @@ def test_verdict_of_groups_at_chance(tmp_path):
     assert "at random it would be 33%" in text
 
 
+def test_the_verdict_names_a_cluster_that_is_less_sure(tmp_path):
+    "By the table of all images."
+    folder = frozen(tmp_path / "run")
+    rows = [f"{PATHS[i]},{CLUSTERS[i]},{0.6 if i % 6 == 1 else 0.95}" for i in range(N)]
+    (folder / "clusters.csv").write_text("\n".join(["path,cluster,confidence", *rows]) + "\n")
+    said = "are together. Look first at cluster 1: only 50% of its images are sure.</p>"
+    assert said in write_report(folder).read_text(encoding="utf-8")
+
+
 def test_how_the_number_was_chosen(tmp_path):
     "Its sentence is at the top, its picture after the groups."
     folder = frozen(tmp_path / "run")

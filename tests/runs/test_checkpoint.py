@@ -304,8 +304,18 @@ def test_files_that_are_refused(tmp_path):
     ]:
         with pytest.raises(CheckpointError, match=message):
             load_checkpoint(path)
-    with pytest.raises(CheckpointError, match="no checkpoint in .*; start the run again or check the folder's name"):
+    with pytest.raises(CheckpointError, match="no checkpoint in .*; check the folder's name"):
         latest_checkpoint(tmp_path / "elsewhere")
+
+
+def test_a_run_killed_before_its_first_checkpoint_is_to_be_resumed(tmp_path):
+    "The command can be pasted, whatever the folder is called."
+    run = tmp_path / "my run"
+    run.mkdir()
+    (run / "config.json").write_text("{}")
+    with pytest.raises(CheckpointError, match="has kept none yet; if it no longer runs, resume it") as raised:
+        latest_checkpoint(run / "checkpoints")
+    assert str(raised.value).endswith(f": dcacn resume '{run}'")
 
 
 @pytest.mark.parametrize(

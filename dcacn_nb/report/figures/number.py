@@ -3,19 +3,12 @@
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
+from dcacn_nb.report.glossary import CRITERIA
 from dcacn_nb.report.palette import COLORS, dash_of, marker_of
 from dcacn_nb.report.picture import Picture, empty_picture
 
 FIELDS = ("candidates", "curves", "best", "choice", "low", "high", "sentence")
-NAMES = {
-    "together": "together",
-    "neighbours": "neighbours agree",
-    "information": "neighbours' information",
-    "stability": "halves agree",
-    "silhouette": "silhouette",
-    "coding": "coding length",
-    "prediction": "found by a classifier",
-}
+NAMES = {key: name for key, (name, _) in CRITERIA.items()}
 
 
 def plot_number(
