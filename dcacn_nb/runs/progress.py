@@ -68,7 +68,7 @@ class ProgressBar:
         if not self.plain:
             self.bar = tqdm(
                 total=event.n_steps,
-                desc=f"epoch 0/{self.epochs}",
+                desc=f"epoch 0/{self.epochs}: ",
                 file=self.file,
                 dynamic_ncols=True,
                 # images per second say how fast it is; steps per second would leave no room for the bar in 80 columns
