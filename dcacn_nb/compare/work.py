@@ -163,11 +163,8 @@ class _KeepCost:
 
     def __init__(self, cell: Cell, run: Run, where: Path, memory: PeakMemory):
         self.cell, self.run, self.where, self.memory = cell, run, where, memory
-        self.first, self.began, self.trained = (
-            run.state.step,
-            time.monotonic(),
-            0.0,
-        )  # seconds of training in this process
+        self.first, self.began = run.state.step, time.monotonic()
+        self.trained = 0.0  # seconds of training in this process
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, Evaluated) and event.epoch == self.cell.config.epochs:
