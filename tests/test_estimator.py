@@ -276,7 +276,7 @@ def test_random_state(X):
 
 def test_run_dir_and_verbose(X, tmp_path, capsys):
     model = tiny(run_dir=tmp_path / "run", verbose=True).fit(X)
-    assert (tmp_path / "run" / "events.jsonl").exists() and "step" in capsys.readouterr().err
+    assert (tmp_path / "run" / "events.jsonl").exists() and "epoch 1" in capsys.readouterr().err
     with pytest.raises(FileExistsError, match=r"already holds a run.*set_params\(run_dir='NEW'\)"):
         model.fit(X)
     assert model.set_params(run_dir=None).fit(X) is model
