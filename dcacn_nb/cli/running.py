@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import typer
-from tqdm import tqdm
 
 from dcacn_nb.cli import signals
 from dcacn_nb.cli.baselines import comparison
@@ -199,6 +198,8 @@ def run_training(
     options: "dict | None" = None,  # of the method
 ):  # the finished Run
     "Train in the foreground with a progress bar; Ctrl-C saves, prints how to resume, and exits with 130."
+    from tqdm import tqdm
+
     notes = (notes or {}) | _notes(reading, not resume or moved, number) | ({} if resume else pictures_note(images))
     run = _prepare(images, config, run_dir, reading, resume, method, options or {}, notes)
     config = run.config  # with the method's own settings

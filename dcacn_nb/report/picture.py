@@ -94,7 +94,7 @@ class Picture(Figure):
         "The picture as WebP: some two thirds of the PNG, and less than half of one with photographs."
         paper, drawn = self._dress(theme), io.BytesIO()
         self.savefig(drawn, format="png", dpi=dpi, facecolor=paper, pil_kwargs={"compress_level": 1})
-        flat = _webp(Image.open(io.BytesIO(compact_png(drawn, 96))), lossless=True)
+        flat = _webp(_in_few_colors(Image.open(drawn), 96), lossless=True)
         return min(flat, _webp(Image.open(drawn), quality=60), key=len) if photo else flat
 
     def html(
@@ -156,10 +156,16 @@ def _data_url(file: bytes) -> str:
 
 def compact_png(
     png: io.BytesIO,  # a PNG file
-    most: int = 256,  # colours
 ) -> bytes:  # a PNG file with a palette
     "The same picture in 256 colours, a third of the size; no colour is lost because few pixels have it."
-    picture = Image.open(png).convert("RGB")
+    file = io.BytesIO()
+    _in_few_colors(Image.open(png), 256).save(file, "png", optimize=True)
+    return file.getvalue()
+
+
+def _in_few_colors(picture: Image.Image, most: int) -> Image.Image:
+    "The picture with a palette of so many colours; no colour is lost because few pixels have it."
+    picture = picture.convert("RGB")
     pixels = np.asarray(picture).astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
     values, first, inverse, counts = np.unique(pixels, return_index=True, return_inverse=True, return_counts=True)
     colors = np.stack([values >> 16, values >> 8 & 255, values & 255], 1).astype(np.float32)
@@ -171,10 +177,9 @@ def compact_png(
         palette = np.array(cut.getpalette(), np.float32).reshape(-1, 3)
         counts[np.isin(values, _OURS)] += pixels.size
         palette, place = _with_kept(colors, counts, palette, np.asarray(cut).reshape(-1)[first].astype(int), kept)
-    small, file = Image.fromarray(place[inverse].reshape(pixels.shape).astype(np.uint8)), io.BytesIO()
+    small = Image.fromarray(place[inverse].reshape(pixels.shape).astype(np.uint8))
     small.putpalette(palette.astype(np.uint8).ravel().tolist())
-    small.save(file, "png", optimize=True)
-    return file.getvalue()
+    return small
 
 
 def _with_kept(

@@ -113,6 +113,19 @@ def test_few_colours_stay_exact():
     assert (decoded(compact_png(png(pixels))) == pixels).all()
 
 
+def test_a_chart_as_webp_keeps_our_colours():
+    "Fewer colours than a PNG has, and ours among them; what is made for photographs would change them."
+    figure = Picture(figsize=(4, 3))
+    axis = figure.add_subplot()
+    for k, color in enumerate(COLORS):
+        axis.plot([0, 1], [k, k], color=color, lw=3)
+    there = lambda picture: [(picture.reshape(-1, 3) == rgb(color)).all(1).any() for color in COLORS]
+    assert all(there(decoded(figure.webp())))
+    lossy = io.BytesIO()
+    Image.open(io.BytesIO(figure.png())).convert("RGB").save(lossy, "webp", quality=60)
+    assert not all(there(decoded(lossy.getvalue()))), "the wrong variant must be caught"
+
+
 def test_a_dot_of_a_rare_colour_stays():
     "One image in each of nine clusters beside 300 in the first, half transparent: no pixel becomes another colour."
     cluster = np.array([0] * 300 + list(range(1, 10)))
