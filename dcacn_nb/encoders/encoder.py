@@ -30,6 +30,7 @@ class Encoder:
         self.interpolation = network.interpolation  # for resizing images to `size`
         self.mean, self.std = network.mean, network.std  # per channel, pixels in [0, 1]
         self.engine, self._network, self._run = engine, network, run
+        self.at_once = 1 if engine.startswith("torch") else 2  # calls that do not hinder one another
 
     def __call__(
         self,

@@ -4,8 +4,10 @@ import hashlib
 import inspect
 import io
 import re
+import threading
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module, metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,6 +28,7 @@ ENGINES = ("torch", "onnxruntime", "openvino", "torch-bf16", "openvino-bf16")
 BATCH = 16  # images at a time: more is not faster on a CPU, and needs more memory
 
 Run = Callable[[Tensor], Tensor]  # (B,3,S,S) uint8 -> (B,D) float32
+Answer = Callable[[np.ndarray], np.ndarray]  # the same, or what a user's file takes and gives
 
 
 def has_amx(
@@ -77,7 +80,8 @@ def start_engine(
         return torch_engine(network, device, engine.endswith("bf16"))
     model = network.onnx or exported(network, cache)
     threads = torch.get_num_threads()
-    run = onnxruntime_engine(model, threads) if library == "onnxruntime" else openvino_engine(model, threads, engine)
+    answer = onnxruntime_engine(model) if library == "onnxruntime" else openvino_engine(model, threads, engine)
+    run = side_by_side(answer, threads, network.batch)
     return lambda images: run(images.numpy()) if network.onnx is None else _by_file(network, run, images)
 
 
@@ -101,30 +105,51 @@ def torch_engine(
 
 def onnxruntime_engine(
     model: "bytes | Path",  # an ONNX file, or its content
-    threads: int,
-) -> "Callable[[np.ndarray], Tensor]":
-    "A graph in ONNX Runtime on the CPU."
+) -> Answer:
+    "A graph in ONNX Runtime on one thread of the CPU."
     from dcacn_nb.encoders.onnx_files import open_session
 
-    session = open_session(model, threads)
+    session = open_session(model)
     name = session.get_inputs()[0].name
-    return lambda images: torch.from_numpy(session.run(None, {name: images})[0])
+    return lambda images: session.run(None, {name: images})[0]
 
 
 def openvino_engine(
     model: "bytes | Path",  # an ONNX file, or its content
-    threads: int,
+    threads: int,  # that may call at the same time
     engine: str = "openvino",  # "openvino-bf16": in bfloat16
-) -> "Callable[[np.ndarray], Tensor]":
+) -> Answer:
     "A graph in OpenVINO on the CPU. The precision is named, since on some processors the default is bfloat16."
     import openvino
 
     core = openvino.Core()
     precision = "bf16" if engine.endswith("bf16") else "f32"
     graph = core.read_model(model if isinstance(model, bytes) else str(model))
-    options = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": threads}
-    request = core.compile_model(graph, "CPU", options | {"PERFORMANCE_HINT": "LATENCY"}).create_infer_request()
-    return lambda images: torch.from_numpy(request.infer([images])[0])  # infer copies its answers
+    options = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": threads}
+    compiled, own = core.compile_model(graph, "CPU", options), threading.local()
+
+    def answer(images: np.ndarray) -> np.ndarray:
+        if not hasattr(own, "request"):  # one computes for one thread at a time
+            own.request = compiled.create_infer_request()
+        return own.request.infer([images])[0]  # infer copies its answers
+
+    return answer
+
+
+def side_by_side(
+    answer: Answer,  # by one thread, called by several at once
+    threads: int,
+    size: "int | None" = None,  # images that a call must have; None: any number
+) -> "Callable[[np.ndarray], Tensor]":
+    "A batch in pieces, a thread for each: threads that share a piece would wait for one another at every layer."
+    pool = ThreadPoolExecutor(threads, "encoder")
+
+    def run(images: np.ndarray) -> Tensor:
+        step = size or -(-len(images) // threads)
+        pieces = [images[i : i + step] for i in range(0, len(images), step)]
+        return torch.from_numpy(np.concatenate(list(pool.map(answer, pieces))))
+
+    return run
 
 
 def _by_file(network: Network, run: "Callable[[np.ndarray], Tensor]", images: Tensor) -> Tensor:
@@ -133,11 +158,9 @@ def _by_file(network: Network, run: "Callable[[np.ndarray], Tensor]", images: Te
 
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) * 255 for values in (network.mean, network.std))
     ready = ((images.float() - mean) / std).numpy()
-    size = network.batch or len(ready)
-    fill = -len(ready) % size
+    fill = -len(ready) % (network.batch or 1)
     ready = np.concatenate([ready, ready[:1].repeat(fill, 0)])
-    parts = [pooled(run(ready[i : i + size]).numpy()) for i in range(0, len(ready), size)]
-    return torch.from_numpy(np.concatenate(parts)[: len(images)].astype(np.float32))
+    return torch.from_numpy(pooled(run(ready).numpy())[: len(images)].astype(np.float32))
 
 
 def exported(

@@ -27,7 +27,7 @@ from dcacn_nb.method.views import Draws, MultiCrop, as_float, augment, crop_resi
 RULES = 4  # version of the rules from files to features: a new one makes all old entries useless
 VIEW_STREAM = 11  # names the draws of views among all draws of a seed
 DECODERS = 2  # threads that decode
-_AHEAD = 3  # batches that may wait, decoded, for the encoder
+_AHEAD = 2  # batches that may wait, decoded, beside the two that the encoder has
 
 Picture = tuple[np.ndarray, np.ndarray]  # (3,S,S) for the encoder, (3,T,T) to show
 
@@ -110,17 +110,18 @@ def encode_all(
     "Decode, encode and write every image that has no row yet."
     count, before = len(pictures.names), rows.done.images
     numbers = range(before, count)
-    results = in_order(or_error(partial(plan.prepare, pictures)), numbers, _AHEAD * batch_size, DECODERS)
+    decoded = in_order(or_error(partial(plan.prepare, pictures)), numbers, _AHEAD * batch_size, DECODERS)
+    batches = _batches(zip(numbers, decoded), batch_size)
+    # While batches are computed, the next one is gathered and the last one written.
+    encoded = in_order(partial(_encode_batch, pictures, encoder, plan), batches, 2, getattr(encoder, "at_once", 1))
     bar = tqdm(total=count, initial=before, desc="encoding", unit="image", disable=not progress, leave=False)
-    with closing(results), bar:
-        for batch in _batches(zip(numbers, results), batch_size):
-            bad = {pictures.names[i]: result for i, result in batch if isinstance(result, str)}
+    with closing(decoded), closing(encoded), bar:
+        for block, bad, done in encoded:
             refuse_or_log(pictures.root, bad, on_error, len(rows.done.skipped))
-            good = [(i, result) for i, result in batch if not isinstance(result, str)]
-            block = _encode_batch(dict(good), pictures, encoder, plan) if good else {}
-            rows.append(block, batch[-1][0] + 1, bad)
-            bar.update(len(batch))
-            observer(len(batch))
+            size = done - rows.done.images
+            rows.append(block, done, bad)
+            bar.update(size)
+            observer(size)
 
 
 def _batches(items: Iterable, size: int) -> "Iterator[list]":
@@ -130,9 +131,18 @@ def _batches(items: Iterable, size: int) -> "Iterator[list]":
 
 
 def _encode_batch(
+    pictures: Pictures, encoder: Callable[[Tensor], Tensor], plan: Plan, batch: "list[tuple[int, Picture | str]]"
+) -> "tuple[dict[str, np.ndarray], dict[str, str], int]":
+    "The rows of a few images, the reasons why some have none, and how many images are dealt with after them."
+    bad = {pictures.names[i]: result for i, result in batch if isinstance(result, str)}
+    made = {i: result for i, result in batch if not isinstance(result, str)}
+    return _rows(made, pictures, encoder, plan) if made else {}, bad, batch[-1][0] + 1
+
+
+def _rows(
     made: "dict[int, Picture]", pictures: Pictures, encoder: Callable[[Tensor], Tensor], plan: Plan
 ) -> "dict[str, np.ndarray]":
-    "The rows of a few images, given by their numbers."
+    "The rows of images that could be read."
     squares = torch.from_numpy(np.stack([square for square, _ in made.values()]))
     features = [encoder(squares)]
     if plan.crops is not None:

@@ -241,14 +241,15 @@ def test_unreadable_files_are_skipped_and_the_work_before_them_is_kept(tmp_path,
     bad.write_bytes(bad.read_bytes()[:-60])
     with pytest.raises(ValueError, match="bee/3.png.*on_error='skip'"):
         embed(root, encoder, batch_size=4)
-    assert encoder.seen == 8
+    before = encoder.seen
     found = embed(root, encoder, batch_size=4, on_error="skip")
-    assert encoder.seen == 15 and "skipped bee" not in caplog.text and f"skipped {bad}" in caplog.text
+    assert encoder.seen - before == 7 and "skipped bee" not in caplog.text and f"skipped {bad}" in caplog.text
     assert list(found.protocol["skipped"]) == ["bee/3.png"] and found.labels.tolist() == [0] * 8 + [1] * 7
     assert torch.equal(found.features, by_hand(found.paths, FakeEncoder())) and len(found.images) == 15
     with pytest.raises(ValueError, match="bee/3.png.*on_error='skip'"):
         embed(root, encoder)
-    assert torch.equal(embed(root, encoder, on_error="skip").features, found.features) and encoder.seen == 15
+    assert torch.equal(embed(root, encoder, on_error="skip").features, found.features)
+    assert encoder.seen - before == 7
 
 
 @pytest.mark.parametrize("cache", [None, False])

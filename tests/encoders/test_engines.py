@@ -4,6 +4,7 @@ import json
 import logging
 import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from torch import nn
 import dcacn_nb as dc
 from dcacn_nb.encoders import choice, engines, load_encoder
 from dcacn_nb.encoders.choice import choose_engine, measure
-from dcacn_nb.encoders.engines import ENGINES, exported, has_amx, start_engine, usable_engines
+from dcacn_nb.encoders.engines import ENGINES, exported, has_amx, side_by_side, start_engine, usable_engines
 from dcacn_nb.encoders.networks import packaged_network, timm_network
 
 CPU = torch.device("cpu")
@@ -53,6 +54,27 @@ def test_engines_agree_for_any_batch(engine, n, lite, cache):
     first = run(pixels)
     run(255 - pixels)
     assert off(first, wanted) < 2e-4  # an answer is not overwritten by the next one
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_batches_may_be_computed_at_the_same_time(engine, lite, cache):
+    "Every thread gets the answers to its own images, whatever the others ask."
+    pytest.importorskip(engine)
+    batches = list(images(74, 40).split(5))
+    run = start_engine(engine, lite, CPU, cache)
+    wanted = [run(batch) for batch in batches]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(run, batches * 3))
+    assert all(torch.equal(a, b) for a, b in zip(found, wanted * 3))
+
+
+@pytest.mark.parametrize("size, sizes", [(None, [3, 3, 1]), (2, [2, 2, 2, 1]), (7, [7])])
+def test_a_batch_is_computed_in_pieces(size, sizes):
+    "One piece for each thread, or pieces of the size that a file insists on; answers in the order of the images."
+    seen = []
+    run = side_by_side(lambda piece: seen.append(len(piece)) or 2 * piece, 3, size)
+    rows = np.arange(14.0).reshape(7, 2)
+    assert torch.equal(run(rows), torch.from_numpy(2 * rows)) and sorted(seen, reverse=True) == sizes
 
 
 @pytest.mark.slow
