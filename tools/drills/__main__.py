@@ -15,7 +15,8 @@ from drills.worlds import warm_up
 
 # drill -> (function, size of a long run, size of a short one)
 DRILLS = {
-    "kills": (kills.drill, 120, 3),
+    # of each kind of work at least two: one that fails by itself would be found in long runs only
+    "kills": (kills.drill, 120, 12),
     "disks": (disks.drill, 48, 2),
     "hostile": (hostile.drill, 240, 2),
     "fuzz": (fuzz.drill, 100_000, 1000),

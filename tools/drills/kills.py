@@ -11,7 +11,7 @@ from pathlib import Path
 
 from drills.children import Rules, mark, run
 from drills.rows import Row
-from drills.worlds import TINY, command, digest_run, features, leftovers, photos, plain_pictures, tree
+from drills.worlds import SETTINGS, TINY, command, digest_run, features, leftovers, photos, plain_pictures, tree
 
 
 @dataclass(frozen=True)
@@ -145,9 +145,9 @@ def _run_and_sorted(folder: Path) -> dict:
 
 
 def _fit_features(folder: Path) -> int:
-    settings = [part for part in TINY if not part.startswith(("width", "n_local"))]
-    pairs = [part for pair in zip(settings, settings[1:]) if pair[0] == "--set" != pair[1] for part in pair]
-    return command("fit", folder / "features.npz", "-k", 2, "--epochs", 3, "--run-dir", folder / "run", *pairs)
+    of_networks = ("width", "n_local", "projection_dim")  # refused where there is none
+    chosen = [part for text in SETTINGS if not text.startswith(of_networks) for part in ("--set", text)]
+    return command("fit", folder / "features.npz", "-k", 2, "--epochs", 3, "--run-dir", folder / "run", *chosen)
 
 
 def _embed(folder: Path) -> None:
