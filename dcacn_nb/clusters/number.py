@@ -11,6 +11,7 @@ from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from sklearn.metrics import adjusted_rand_score, mutual_info_score, pairwise_distances
 from sklearn.neighbors import NearestNeighbors
+from threadpoolctl import threadpool_limits
 
 from dcacn_nb.core.checks import check_int, describe
 from dcacn_nb.heads._parts.merges import merge_steps, modularity, shared_neighbours
@@ -82,7 +83,8 @@ def choose_k(
     chosen = distinct if len(distinct) <= largest else np.sort(rng.permutation(distinct)[:largest])
     points = reduced(rows[chosen])
     candidates = list(range(low, min(high, len(chosen) // 2) + 1))
-    curves, gap = _curves(points, candidates, seed)
+    with threadpool_limits(1):  # hundreds of small K-Means: beside other work, threads would wait for one another
+        curves, gap = _curves(points, candidates, seed)
     return _found(candidates, curves, gap, len(chosen), len(rows), start)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from sklearn.cluster import KMeans
 from sklearn.metrics import pairwise_distances_argmin
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from ...core.checks import check_int
@@ -89,6 +90,12 @@ SAMPLE = 20_000  # images that K-Means looks at
 FEWEST = 8  # images of a small cluster, on average
 
 
+def _k_means(rows: np.ndarray, many: int, draws: np.random.Generator) -> KMeans:
+    "One start, on one thread: beside other work, several wait longer for one another than such small products take."
+    with threadpool_limits(1):
+        return KMeans(many, n_init=1, max_iter=50, random_state=int(draws.integers(2**31))).fit(rows)
+
+
 def small_clusters(
     features: Tensor,  # (N,d) float
     many: int,  # M, at most
@@ -99,7 +106,7 @@ def small_clusters(
     draws = np.random.default_rng(seed)
     some = rows if len(rows) <= SAMPLE else rows[np.sort(draws.permutation(len(rows))[:SAMPLE])]
     many = min(many, len(np.unique(some, axis=0)))  # copies of one image cannot be told apart
-    means = KMeans(many, n_init=1, max_iter=50, random_state=int(draws.integers(2**31))).fit(some)
+    means = _k_means(some, many, draws)
     found = np.unique(means.labels_ if some is rows else means.predict(rows), return_inverse=True)[1]
     return torch.from_numpy(found.astype(np.int64)).to(features.device)
 
@@ -118,8 +125,7 @@ def split_steps(
     parts, centres = small_clusters(torch.from_numpy(some), round(many**0.5), seed).numpy(), []
     for part in (some[parts == number] for number in range(parts.max() + 1)):
         share = min(max(1, round(many * len(part) / len(some))), len(np.unique(part, axis=0)))
-        means = KMeans(share, n_init=1, max_iter=50, random_state=int(draws.integers(2**31))).fit(part)
-        centres.append(means.cluster_centers_)
+        centres.append(_k_means(part, share, draws).cluster_centers_)
         yield None
     nearest = pairwise_distances_argmin(rows, np.concatenate(centres))
     found = np.unique(nearest, return_inverse=True)[1]
