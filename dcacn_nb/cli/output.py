@@ -31,9 +31,9 @@ from rich.table import Table
 from dcacn_nb.cli import signals
 from dcacn_nb.core.text import one_line, printable
 
-# switches of the present call, the options that were given to it (argument -> as written), and what an interrupted call
+# switches of the present call, the options given to it (argument -> as written), what an interrupted or failed call
 # adds; every call sets them again
-call = SimpleNamespace(debug=False, json=False, on_interrupt="", rank=0, given={})
+call = SimpleNamespace(debug=False, json=False, on_interrupt="", on_failure="", rank=0, given={})
 
 
 def steady_streams() -> None:
@@ -164,7 +164,7 @@ def guarded(command: Callable) -> Callable:
 
     @functools.wraps(command)
     def run(*args, **kwargs):
-        call.json, call.on_interrupt = kwargs.get("as_json", False), ""
+        call.json, call.on_interrupt, call.on_failure = kwargs.get("as_json", False), "", ""
         try:
             return command(*args, **kwargs)
         except (typer.Exit, typer.Abort):
@@ -194,5 +194,6 @@ def _failed(error: Exception) -> typer.Exit:
     what = str(error) or "without a message"
     rank, call.rank = call.rank, 0  # an error may be that of one process alone
     text = f"Error: {what}" if bad else f"Failed: {type(error).__name__}: {what}\n(--debug shows where)"
+    text = "\n".join(filter(None, [text, call.on_failure]))
     complain(f"[process {rank}] {text}" if rank else text)
     return typer.Exit(2 if bad else 1)

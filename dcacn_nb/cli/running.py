@@ -213,6 +213,9 @@ def run_training(
         twice = run.error is not None  # the second Ctrl-C breaks off the step
         kept = "what came after its last checkpoint is lost" if twice else "everything so far is saved"
         raise interrupted(run_dir, kept) from None
+    except OSError:  # such as a full disk
+        call.on_failure = f"Once that is put right, the run goes on from what it has saved: {resume_command(run_dir)}"
+        raise
 
 
 def _notes(reading: dict, new: bool, number) -> "dict[str, bytes]":

@@ -1,5 +1,6 @@
 "fit, resume and demo on tiny data: results in words and as JSON, Ctrl-C, and resuming."
 
+import errno
 import json
 import os
 import shutil
@@ -40,6 +41,26 @@ def test_what_is_announced_is_what_is_trained():
     "The method's own settings count: K-Means takes one epoch, whatever the preset's number."
     said = dcacn("fit", "digits", "--limit", 30, "--method", "kmeans", "--run-dir", "r", *TINY).stdout
     assert "30 images, 10 clusters, 1 epoch; the run is kept in r" in said and settings_of("r")["epochs"] == 1
+
+
+def test_a_full_disk_says_how_to_go_on_and_the_run_does(monkeypatch):
+    "The run has saved what it could; the line that is printed ends it."
+    from dcacn_nb.runs import checkpoint
+
+    whole, saved = checkpoint.atomic_write, []
+
+    def full(path, *more, **knobs):
+        saved.append(path)
+        if len(saved) > 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return whole(path, *more, **knobs)
+
+    line = ("fit", "digits", "--limit", 40, "--batch-size", 20, "--epochs", 2, "--run-dir", "r", *TINY)
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "atomic_write", full)
+        failed = dcacn(*line, "--set", "checkpoint_seconds=0", code=1)
+    assert "No space left on device" in failed.stderr and "dcacn resume r" in failed.stderr.splitlines()[-1]
+    assert "resuming at step 2" in dcacn("resume", "r").stdout
 
 
 def test_fit_json_is_one_object_on_stdout():

@@ -213,7 +213,8 @@ def _exported(folder: Path) -> int:
 
 
 def _exported_again(folder: Path) -> int:
-    if not (folder / "run" / "clusters.csv").exists():
+    log = folder / "run" / "events.jsonl"  # a run that failed has a table of clusters, too
+    if not log.exists() or '"reason": "completed"' not in log.read_text():
         code = _resumed(lambda where: _fit(where, where / "photos", *FROM_IMAGES))(folder)
         if code:
             return code
