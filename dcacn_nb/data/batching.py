@@ -1,7 +1,11 @@
 """The way out of an image set: batches by index, from wherever the images are."""
 
+import ctypes
+import mmap
+import sys
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 
 import numpy as np
 import torch
@@ -12,6 +16,7 @@ from dcacn_nb.data.image_set import ImageSet
 
 LARGE = 2**28  # bytes from which on images may lie on the disk, and are read ahead
 READERS = 4  # threads that wait for the disk
+_NORMAL, _RANDOM = 0, 1  # MADV_NORMAL and MADV_RANDOM of Linux
 
 
 def fetch(
@@ -38,9 +43,13 @@ def fetch_ahead(
     device: "torch.device | str",  # where batches go
 ) -> "Generator[tuple, None, None]":  # (batch, positions, ...) in the same order, the same bits as by `fetch`
     "Batch after batch. Of images that may be on the disk, the next one is read while this one is used."
-    with ThreadPoolExecutor(READERS, "dcacn-fetch") as pool:
+    with ThreadPoolExecutor(READERS, "dcacn-fetch") as pool, ExitStack() as until_the_end:
         before: Callable | None = None
+        known: set[int] = set()
         for request in wanted:
+            if _is_large(request[0]) and request[0].data_ptr() not in known:
+                known.add(request[0].data_ptr())
+                until_the_end.enter_context(read_at_random(request[0].detach().numpy()))
             coming = _begin(pool, request, torch.device(device))
             if before is not None:
                 yield before()
@@ -49,10 +58,34 @@ def fetch_ahead(
             yield before()
 
 
+def _is_large(images: Tensor) -> bool:
+    "Whether images may lie on the disk."
+    return images.device.type == "cpu" and images.numel() * images.element_size() >= LARGE
+
+
+@contextmanager
+def read_at_random(
+    array: np.ndarray,  # C-contiguous; its file may be mapped into memory
+) -> Iterator[None]:
+    """While single rows are read in any order, have the system read the pages asked for and no others (Linux).
+
+    It reads 128 kB around every page otherwise. Where the file is larger than the memory, that throws out what other
+    rows need."""
+    start = array.ctypes.data // mmap.PAGESIZE * mmap.PAGESIZE
+    length = array.ctypes.data + array.nbytes - start
+    advise = getattr(ctypes.CDLL(None), "madvise", None) if sys.platform == "linux" else None
+    say = lambda how: advise and advise(ctypes.c_void_p(start), ctypes.c_size_t(length), how)
+    say(_RANDOM)
+    try:
+        yield
+    finally:
+        say(_NORMAL)
+
+
 def _begin(pool: ThreadPoolExecutor, request: tuple, device: torch.device) -> Callable:
     "Start to read a batch, if that may take long; a function that returns it."
     images, positions, *rest = request
-    if images.device.type != "cpu" or images.numel() * images.element_size() < LARGE:
+    if not _is_large(images):
         return lambda: (fetch(images, positions, device), positions, *rest)
     rows, chosen = images.detach().numpy(), np.asarray(positions)
     if len(chosen) and not 0 <= chosen.min() <= chosen.max() < len(rows):

@@ -1,6 +1,8 @@
 "Batches read ahead: the same bits, in the same order, while the batch before is used."
 
+import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -84,3 +86,27 @@ def test_a_run_is_the_same_with_and_without(mapped, monkeypatch, tmp_path):
         assert run.state.step == 6
         found[large] = {name: value.clone() for name, value in run.model.state_dict().items()}
     assert all(torch.equal(value, found[0][name]) for name, value in found[2**40].items())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells how a file is mapped")
+def test_pages_around_those_asked_for_are_not_read(mapped, monkeypatch, tmp_path):
+    "While batches are read; afterwards, and of small images, they are again."
+    flags = lambda: [line for line in _mapping(tmp_path / "images.npy") if line.startswith("VmFlags")]
+    wanted = [(mapped, torch.arange(3)), (mapped, torch.arange(4, 9))]
+    for large, advised in ((0, True), (2**40, False)):
+        monkeypatch.setattr(batching, "LARGE", large)
+        batches = fetch_ahead(iter(wanted), "cpu")
+        next(batches)
+        assert [" rr" in line for line in flags()] == [advised]
+        batches.close()
+        assert [" rr" in line for line in flags()] == [False]
+
+
+def _mapping(path):
+    "What the system says of the mapping of a file."
+    found, inside = [], False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        if "-" in line.split()[0]:  # the first line of a mapping
+            inside = line.endswith(str(path))
+        found += [line] if inside else []
+    return found
