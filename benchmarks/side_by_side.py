@@ -57,6 +57,8 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     if "off" in table:
         found["off"] = groups["off"].first()
     found = found.reset_index()
+    if "beside" in found:
+        found["beside"] = found["beside"].map({True: "a busy program", False: "nothing"})
     return found[[name for name in SHOWN if name in found]]
 
 
