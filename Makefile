@@ -25,9 +25,8 @@ lab: .venv/.setup-lab ## open the course in JupyterLab
 	$(BIN)/jupyter lab $(ROOT_FLAG) --ServerApp.root_dir="$(CURDIR)" $(LAB_ARGS) nbs/course/01_quickstart.ipynb
 
 # Two tests at a time, a thread each: those without a browser, then those with one; last those that watch the clock, alone.
-# Of the first, a worker that has none left takes some of the other's.
 test: .venv/.setup-dev ## every notebook and test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not browser" -n 2 --dist worksteal --durations=15
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not browser" -n 2 --durations=15
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "browser and not alone" -n 2 --durations=5
 	$(BIN)/python -m pytest -m alone --durations=5
 
