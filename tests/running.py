@@ -1,6 +1,7 @@
-"What tests of runs share: to wait for something, to compare weights, to await outside a notebook."
+"What tests of runs share: to wait for something, to compare weights, to await outside a notebook, to fill the disk."
 
 import asyncio
+import errno
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -29,3 +30,16 @@ def weights(run):
 def same(a, b):
     "Equal names, equal bits."
     return a.keys() == b.keys() and all(torch.equal(value, b[name]) for name, value in a.items())
+
+
+def full_disk(monkeypatch, owner, name, from_call):
+    "Let a function fail as on a full disk, from its n-th call on."
+    real, calls = getattr(owner, name), [0]
+
+    def failing(*args, **kwargs):
+        calls[0] += 1
+        if calls[0] >= from_call:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(owner, name, failing)

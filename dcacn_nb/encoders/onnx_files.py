@@ -13,15 +13,11 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 def open_session(
     model: "bytes | Path",  # an ONNX file, or its content
-    threads: int = 1,
 ) -> onnxruntime.InferenceSession:
-    "A session of ONNX Runtime on the CPU, or an error that says what is wrong with the file."
+    "A session of ONNX Runtime on one thread of the CPU, or an error that says what is wrong with the file."
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = 1
     options.log_severity_level = 3  # errors
-    options.add_session_config_entry(
-        "session.intra_op.allow_spinning", "0"
-    )  # waiting threads leave the cores to others
     source = model if isinstance(model, bytes) else str(model)
     try:
         return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])

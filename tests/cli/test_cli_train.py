@@ -1,6 +1,5 @@
 "fit, resume and demo on tiny data: results in words and as JSON, Ctrl-C, and resuming."
 
-import errno
 import json
 import os
 import shutil
@@ -14,6 +13,7 @@ import pytest
 from command import TINY, dcacn, folder_of_images, machine
 from PIL import Image
 from project import ROOT
+from running import full_disk
 
 
 def settings_of(folder):
@@ -47,17 +47,9 @@ def test_a_full_disk_says_how_to_go_on_and_the_run_does(monkeypatch):
     "The run has saved what it could; the line that is printed ends it."
     from dcacn_nb.runs import checkpoint
 
-    whole, saved = checkpoint.atomic_write, []
-
-    def full(path, *more, **knobs):
-        saved.append(path)
-        if len(saved) > 2:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return whole(path, *more, **knobs)
-
     line = ("fit", "digits", "--limit", 40, "--batch-size", 20, "--epochs", 2, "--run-dir", "r", *TINY)
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "atomic_write", full)
+        full_disk(patch, checkpoint, "atomic_write", 3)
         failed = dcacn(*line, "--set", "checkpoint_seconds=0", code=1)
     assert "No space left on device" in failed.stderr and "dcacn resume r" in failed.stderr.splitlines()[-1]
     assert "resuming at step 2" in dcacn("resume", "r").stdout

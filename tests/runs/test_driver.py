@@ -18,7 +18,7 @@ import numpy as np
 import psutil
 import pytest
 import torch
-from running import in_a_loop, same, until, weights
+from running import full_disk, in_a_loop, same, until, weights
 
 from dcacn_nb import fitting
 from dcacn_nb.core.events import Evaluated, RunFinished, RunStarted, StepDone
@@ -165,19 +165,6 @@ def test_a_weight_that_is_not_finite_is_not_saved(digits, config, tmp_path):
     with pytest.raises(TrainingDiverged, match="cluster_head.2.bias is not finite after step 2"):
         run.drive()
     assert list_checkpoints(tmp_path / "checkpoints") == []
-
-
-def full_disk(monkeypatch, owner, name, from_call):
-    "Let a function fail as on a full disk, from its n-th call on."
-    real, calls = getattr(owner, name), [0]
-
-    def failing(*args, **kwargs):
-        calls[0] += 1
-        if calls[0] >= from_call:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return real(*args, **kwargs)
-
-    monkeypatch.setattr(owner, name, failing)
 
 
 def test_disk_full_at_a_checkpoint(digits, config, tmp_path, monkeypatch):

@@ -213,8 +213,11 @@ def _exported(folder: Path) -> int:
 
 
 def _exported_again(folder: Path) -> int:
+    from dcacn_nb.runs.log import read_events
+
     log = folder / "run" / "events.jsonl"  # a run that failed has a table of clusters, too
-    if not log.exists() or '"reason": "completed"' not in log.read_text():
+    events = read_events(log, arrays=False) if log.exists() else []
+    if not any(getattr(event, "reason", "") == "completed" for event in events):
         code = _resumed(lambda where: _fit(where, where / "photos", *FROM_IMAGES))(folder)
         if code:
             return code
