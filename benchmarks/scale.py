@@ -121,11 +121,12 @@ def measured() -> Iterator[Measured]:
     "Time a block, and watch its memory a hundred times a second."
     found, over, before = Measured(), threading.Event(), anonymous_mb()
 
+    def look() -> None:
+        found.peak_mb = max(found.peak_mb, anonymous_mb() - before)
+
     def watch() -> None:
-        while True:
-            found.peak_mb = max(found.peak_mb, anonymous_mb() - before)
-            if over.wait(0.01):
-                return
+        while not over.wait(0.01):
+            look()
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
@@ -133,6 +134,7 @@ def measured() -> Iterator[Measured]:
     try:
         yield found
         found.seconds, found.cpu = time.perf_counter() - began, time.process_time() - used
+        look()  # on a busy machine the thread may not have had its turn
     finally:
         over.set()
         thread.join()

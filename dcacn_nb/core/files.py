@@ -117,6 +117,8 @@ def atomic_write(
     "Write `data` to `path` so that a crash at any instant leaves the old file or the new one, never a part."
     path = Path(path)
     _make_parent(path, None if home is None else Path(home))
+    if home is None:  # a file by itself: nobody else sweeps where it is
+        sweep(path.parent, path.name)
     descriptor, temporary = _temporary(path)
     try:
         # held, and with its path as .name, for writers that take no open file
@@ -168,10 +170,12 @@ def is_full_disk(
 
 def sweep(
     folder: "str | Path",  # that this program writes into; its sub-folders are left alone
+    of: str = "",  # the name of the one file whose temporary files are meant; empty: of all
 ) -> "list[Path]":  # what was deleted
     "Delete temporary files that `atomic_write` left when its process was killed, and no others."
+    ours = re.compile(rf"\.{re.escape(of)}\.[a-z0-9_]{{8}}\.tmp") if of else _OURS
     try:
-        names = [name for name in os.listdir(folder) if _OURS.fullmatch(name)]
+        names = [name for name in os.listdir(folder) if ours.fullmatch(name)]
     except OSError:
         return []
     return [path for name in names if _is_leftover(path := Path(folder, name)) and _removed(path)]

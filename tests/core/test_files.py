@@ -163,3 +163,12 @@ def test_only_the_temporary_files_of_processes_that_are_dead_are_swept(tmp_path)
     assert [path.name[:7] for path in sweep(tmp_path)] == [".x.bin."]
     kept = {*others, ".link.abcdefgh.tmp", ".pipe.abcdefgh.tmp"}
     assert {path.name for path in tmp_path.iterdir()} == kept and sweep(tmp_path / "nowhere") == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows keeps open files itself")
+def test_writing_a_file_again_removes_what_a_killed_process_left_of_it(tmp_path):
+    "Nobody else sweeps where a person had one file written; other files' leftovers are not its business."
+    mine, another = tmp_path / ".x[1].bin.abcdefgh.tmp", tmp_path / ".x1.bin.abcdefgh.tmp"
+    mine.write_bytes(b"half"), another.write_bytes(b"half")
+    target = atomic_write(tmp_path / "x[1].bin", b"whole")
+    assert sorted(tmp_path.iterdir()) == [another, target] and target.read_bytes() == b"whole"
