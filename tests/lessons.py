@@ -9,6 +9,7 @@ from project import ROOT
 HALF = {"batch_size=50": "batch_size=25"}  # of half the images: as many steps
 OF_400, OF_500, OF_600 = (HALF | {f"limit={n}": f"limit={n // 2}"} for n in (400, 500, 600))
 SHORTER = {
+    "baselines/05_iic": OF_600 | {"[:300]": "[:150]"},
     "baselines/06_pica": OF_600,
     "baselines/08_simclr": OF_600,
     "baselines/11_propos": OF_400,

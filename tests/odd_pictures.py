@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, features
+from PIL import Image, ImageOps, __version__, features
 
 from dcacn_nb.data.image_file import UnreadableImage
 from dcacn_nb.data.pixels import measure_image, read_image, read_upright
@@ -41,6 +41,7 @@ SUFFIXES = {
     "JPEG2000": (".jp2", ".j2k"),
     "MPO": (".jpg",),
 }
+PILLOW = int(__version__.partition(".")[0])  # before 13 it misreads narrow PCX files and its own TIFF files in YCbCr
 EXACT = ("PNG", "TIFF", "BMP", "PPM", "TGA", "PCX", "SGI", "QOI")  # formats without loss
 TURNED = ("PNG", "JPEG", "TIFF", "WEBP", "AVIF", "MPO")  # formats that hold an EXIF orientation
 SIZES = ((1, 1), (1, 40), (37, 1), (8, 8), (30, 50), (50, 30), (33, 64), (3, 300), (257, 129))
@@ -68,9 +69,10 @@ def odd_picture(
 ) -> Odd:
     "The picture of that number."
     rng = np.random.default_rng([seed, number])
-    kinds = [kind for kind in MODES if kind != "AVIF" or features.check("avif")]
+    kinds = [kind for kind in MODES if (kind != "AVIF" or features.check("avif")) and (kind != "PCX" or PILLOW >= 13)]
     kind = kinds[number % len(kinds)]
-    mode = MODES[kind][rng.integers(len(MODES[kind]))]
+    modes = [mode for mode in MODES[kind] if mode != "YCbCr" or PILLOW >= 13]
+    mode = modes[rng.integers(len(modes))]
     width, height = SIZES[rng.integers(len(SIZES))]
     width, height = (min(width, 256), min(height, 256)) if kind == "ICO" else (width, height)
     turn = int(rng.integers(1, 9)) if kind in TURNED and rng.random() < 0.6 else 1

@@ -3,6 +3,7 @@
 `python tools/lower_bounds.py` makes build/lower_bounds; `--dry-run` only asks whether pip can find such a set. Where a
 version has no wheel for this Python, use the oldest Python that the project supports: `python3.10 tools/...`."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,9 +12,9 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
 from licences import requirements  # noqa: E402
 
-TESTS = ("tests/core", "tests/data", "tests/clusters", "tests/heads")
+TESTS = ("tests/core", "tests/data", "tests/clusters", "tests/heads", "tests/cli")
 TESTS += tuple(f"tests/runs/test_{name}.py" for name in ("checkpoint", "folder", "log"))  # others need Jupyter
-TOOLS = ("pytest", "pytest-timeout", "setuptools")  # of these the newest will do
+TOOLS = ("pytest", "pytest-timeout", "setuptools>=77")  # of these the newest will do
 
 
 def constraints() -> str:
@@ -34,7 +35,8 @@ def main() -> int:
     python = home / "venv" / ("Scripts" if sys.platform == "win32" else "bin") / "python"
     subprocess.check_call([str(python), "-m", "pip", "install", *wanted])
     tests = [test for test in TESTS if (ROOT / test).exists()]
-    return subprocess.call([str(python), "-m", "pytest", "-q", "-m", "not slow", *tests], cwd=ROOT)
+    found = {**os.environ, "PYTHONPATH": str(ROOT)}  # by the processes that tests start, too
+    return subprocess.call([str(python), "-m", "pytest", "-q", "-m", "not slow", *tests], cwd=ROOT, env=found)
 
 
 if __name__ == "__main__":

@@ -65,7 +65,7 @@ def compare(
     as_json: o.AsJson = False,
 ) -> None:
     "Run several methods on the same images, views, encoder and budget, over seeds, and tabulate them."
-    with checking():
+    with checking(ModuleNotFoundError):
         numbers, names = parse_seeds(seeds), _names(METHODS if methods is None else methods)
         base = parse_settings(settings)
         for name in names:
@@ -118,7 +118,7 @@ def ablate(
     "Switch off each of DCACN's ideas alone, or in all combinations, over seeds, and tabulate what each is worth."
     from dcacn_nb.core.checks import check_in
 
-    with checking():
+    with checking(ModuleNotFoundError):
         numbers, base = parse_seeds(seeds), parse_settings(settings)
         chosen = [check_in("--factors", name, FACTORS.split(",")) for name in _names(factors)]
         check_settings(base, clusters)

@@ -1,5 +1,6 @@
 "compare and ablate: the tables they write are those of the functions, and whose figures are quoted beside them."
 
+import importlib.util
 import math
 import re
 import shutil
@@ -171,6 +172,15 @@ def test_engines_that_cannot_serve_are_refused(options, message, monkeypatch):
     monkeypatch.setenv("PATH", "")
     for command in ("compare", "ablate"):
         assert re.search(message, dcacn(command, "digits", *options, code=2).stderr)
+
+
+def test_slurm_without_its_library_is_bad_input(monkeypatch):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *more: None if name == "submitit" else found(name, *more)
+    )
+    stderr = dcacn("compare", "digits", "--on", "slurm", code=2).stderr
+    assert "needs submitit" in stderr and "dcacn_nb[slurm]" in stderr
 
 
 def test_runs_in_workers(monkeypatch):

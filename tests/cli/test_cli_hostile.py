@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from command import TINY, dcacn, folder_of_images
 
+pytest.importorskip("anywidget", reason="needs Jupyter's widgets")
 from dcacn_nb.widgets import ClusterBrowser, ClusterHealth, Curves, MapViewer
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="needs links and pipes")]

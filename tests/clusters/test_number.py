@@ -116,8 +116,8 @@ def test_the_sentence_says_what_is_used_and_how_to_merge():
     assert "too coarse for you, pass 12 and merge" in coarse and coarse.endswith(BY_HAND)
     assert "pass" not in _sentence(12, 8, 12, True, 200, 1213), "it is the highest already"
     call = ast.parse(BY_HAND, mode="eval").body
-    assert callable(getattr(getattr(dcacn_nb, call.func.value.attr), call.func.attr))
     dashboard = pytest.importorskip("dcacn_nb.widgets.dashboard", reason="needs Jupyter's widgets")
+    assert callable(getattr(getattr(dcacn_nb, call.func.value.attr), call.func.attr))
     assert call.keywords[0].arg == "tab" and call.keywords[0].value.value in dashboard.PARTS
     readme, report = (ROOT / "README.md"), (ROOT / "dcacn_nb/report/page.html")
     assert all(BY_HAND in file.read_text(encoding="utf-8") for file in (readme, report)) and BY_HAND in export.__doc__
