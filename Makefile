@@ -27,8 +27,8 @@ lab: .venv/.setup-lab ## open the course in JupyterLab
 # Two tests at a time, a thread each: those without a browser, then those with one; last those that watch the clock, alone.
 test: .venv/.setup-dev ## every notebook and test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not browser" -n 2 --durations=15
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "browser and not alone" -n 2 --durations=5
-	$(BIN)/python -m pytest -m alone --durations=5
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/browser -m "browser and not alone" -n 2 --durations=5
+	$(BIN)/python -m pytest tests/browser -m alone --durations=5
 
 # Not in `make test`: counting lines takes a third more processor time.
 coverage: .venv/.setup-dev ## the tests without a browser, and which lines they reach

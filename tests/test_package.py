@@ -159,3 +159,14 @@ def test_generated_modules_have_their_notebook():
     assert {name: notebook for name, notebook in sources.items() if notebook} == exports
     taught = {name for name in sources if name.startswith(("method.", "baselines.", "heads."))}
     assert taught == set(exports) and len(exports) < 40
+
+
+def test_what_make_test_takes_from_one_folder_is_there():
+    "It collects `tests/browser` alone for these marks: a test elsewhere that has one would never run."
+    marked = [
+        path
+        for path in ROOT.glob("tests/**/test_*.py")
+        if re.search(r"mark\.(browser|alone)\b", path.read_text("utf-8"))
+    ]
+    assert len(marked) > 5 and {path.parent.name for path in marked} == {"browser"}
+    assert len(re.findall(r"pytest tests/browser -m ", (ROOT / "Makefile").read_text("utf-8"))) == 2
