@@ -1,10 +1,12 @@
 """`dcacn export`: a run's clusters, after all edits by hand, for other programs."""
 
+import csv
+import io
 import os
 from pathlib import Path
 
 from dcacn_nb.cli import options as o
-from dcacn_nb.cli.output import BadInput, answer, checking, guarded, refuse_idle, say
+from dcacn_nb.cli.output import BadInput, answer, checking, complain, guarded, refuse_idle, say
 from dcacn_nb.cli.reading import network_of, of_run, open_source, run_settings
 from dcacn_nb.cli.which import say_changes
 from dcacn_nb.core.files import open_regular
@@ -48,13 +50,32 @@ def export(
     from dcacn_nb.clusters.export import export_clusters
 
     with checking():
-        table = _chosen(run_table(run_dir, encoder_weights, source), only)
+        table = run_table(run_dir, encoder_weights, source)
+        _compare_with_run(table, run_dir)
+        table = _chosen(table, only)
         export_clusters(table, to.value, target)
     say(f"{len(table):,} images in {table['group'].nunique()} clusters: {target}")
     if to is o.ExportTo.label_studio:
         say(f"Labelling interface of the project: {target.with_suffix('.xml')}")
         say("Images are served by Label Studio's local files; its document root is the folder above them.")
     answer({"output": target, "to": to.value, "n_images": len(table), "groups": sorted(set(table["group"].tolist()))})
+
+
+def _compare_with_run(table, run_dir: Path) -> None:
+    "Say what has changed among the files since the run, or how many of its images are listed."
+    count = (run_settings(run_dir)["protocol"] or {}).get("count")
+    if type(count) is int and len(table) < count:
+        complain(f"Note: {len(table):,} of the {count:,} images of the run are listed in {run_dir / 'clusters.csv'}")
+    elif "path" in table:
+        say_changes(_Files(table["path"]), run_dir)
+
+
+class _Files(list):
+    "Paths of images, with these as their attribute, as a set of images has them."
+
+    @property
+    def paths(self) -> "list[str]":
+        return self
 
 
 def _export_network(run_dir: Path, target: Path, only: "list[str] | None", which: o.Which, weights: "Path | None"):
@@ -81,29 +102,64 @@ def run_table(
     listed = source is None and os.path.lexists(run_dir / "clusters.csv")
     if listed:
         refuse_idle("clusters that are computed again, and the run has clusters.csv", "encoder_weights")
-    table = _table_of_files(run_dir) if listed else _table_of_network(run_dir, weights, source)
-    grouping = GroupingFile(run_dir).read(run_settings(run_dir)["config"]["n_clusters"])
+    n_clusters = run_settings(run_dir)["config"]["n_clusters"]
+    table = _table_of_files(run_dir, n_clusters) if listed else _table_of_network(run_dir, weights, source)
+    grouping = GroupingFile(run_dir).read(n_clusters)
     table["group"] = grouping.assign(table["index"].to_numpy(), table["cluster"].to_numpy())
     table["name"] = [grouping.name(group) for group in table["group"].tolist()]
     columns = ["index", "path", "cluster", "group", "name", "confidence"]
     return table[[column for column in columns if column in table]]
 
 
-def _table_of_files(run_dir: Path):
-    "What `dcacn fit` or the cluster browser wrote."
+def _table_of_files(run_dir: Path, n_clusters: int):
+    "What `dcacn fit` or the cluster browser wrote, and perhaps a spreadsheet after them."
     import pandas as pd
 
     file = run_dir / "clusters.csv"
-    with open_regular(file) as opened:
-        table = pd.read_csv(opened, encoding="utf-8-sig", encoding_errors="surrogateescape", keep_default_na=False)
-    if not {"path", "cluster", "confidence"} <= set(table.columns):
-        raise ValueError(f"{file} must have the columns path, cluster and confidence, it has {list(table.columns)}")
-    for column in ("path", "name"):
-        if column in table:
-            table[column] = [from_csv_cell(text) for text in table[column].astype(str)]
-    if "index" not in table:
-        table.insert(0, "index", range(len(table)))
-    return table
+    rows = _rows(file)
+    index = _numbers(file, rows, "index", int, 2**62) if "index" in rows[0] else list(range(len(rows)))
+    if len(set(index)) < len(index):
+        raise ValueError(f"{file}: index must be another number in each row, got {len(index) - len(set(index))} twice")
+    columns = {
+        "index": index,
+        "path": [from_csv_cell(row["path"]) for row in rows],
+        "cluster": _numbers(file, rows, "cluster", int, n_clusters - 1),
+        "confidence": _numbers(file, rows, "confidence", float, 1.001),
+    }
+    return pd.DataFrame(columns)
+
+
+def _rows(file: Path) -> "list[dict[str, str]]":
+    "The rows of a table, each with all columns; a separator too many at the end of a line is left out."
+    try:
+        with open_regular(file) as opened, io.TextIOWrapper(opened, "utf-8-sig", "surrogateescape", newline="") as text:
+            reader = csv.DictReader(text, restkey="beyond")
+            rows, columns = list(reader), list(reader.fieldnames or [])
+    except csv.Error as error:
+        raise ValueError(f"{file} is no table of clusters: {error}") from error
+    if not {"path", "cluster", "confidence"} <= set(columns):
+        raise ValueError(f"{file} must have the columns path, cluster and confidence, it has {columns}")
+    if not rows:
+        raise ValueError(f"{file} lists no image; it must have a row for each")
+    for number, row in enumerate(rows, 1):
+        if None in row.values() or any(row.get("beyond", [])):
+            raise ValueError(f"{file}: image {number} must have {len(columns)} values, got {list(row.values())}")
+    return rows
+
+
+def _numbers(file: Path, rows: "list[dict[str, str]]", column: str, kind: type, high: float) -> list:
+    "A column as numbers from 0 to `high`."
+    values = []
+    for number, row in enumerate(rows, 1):
+        try:
+            value = kind(row[column])
+        except ValueError:
+            value = -1
+        if not 0 <= value <= high:
+            wanted = f"a {'whole ' * (kind is int)}number from 0 to {high:g}"
+            raise ValueError(f"{file}: {column} of image {number} must be {wanted}, got {row[column]!r}")
+        values.append(value)
+    return values
 
 
 def _table_of_network(run_dir: Path, weights: "Path | None", source: "str | None"):

@@ -1,12 +1,13 @@
 """Which pictures a run was trained on: noted in its folder, compared when it is used again."""
 
 import json
+import os
 from pathlib import Path
 
 from dcacn_nb.cli.output import complain
 from dcacn_nb.cli.reading import run_settings
 
-NOTE = "pictures.json"  # names and sizes of the files, in the run folder
+NOTE = "pictures.json"  # names, sizes and checksums of the files, in the run folder
 _LARGEST = 2**26  # bytes; a longer note is not one of ours
 
 
@@ -28,12 +29,10 @@ def say_changes(
     "Say what has changed among the pictures since the run was started."
     from dcacn_nb.data.pictures import picture_changes, picture_record
 
-    try:
-        path = run_dir / NOTE
-        before = json.loads(path.read_text("utf-8")) if path.is_file() and path.stat().st_size < _LARGEST else None
-    except (OSError, ValueError, RecursionError):  # a damaged note costs the comparison, not the command
-        before = None
-    found = picture_changes(before, picture_record(images))
+    before, now = _read_note(run_dir / NOTE), picture_record(images)
+    found = picture_changes(before, now)
+    if found is None and now is not None and os.path.lexists(run_dir / NOTE):
+        complain(f"Note: {run_dir / NOTE} is damaged, so nobody can tell whether the pictures have changed")
     if others and (found is None or len(found.removed) + len(found.changed) > len(before["files"]) / 2):
         return None
     if found is None:
@@ -42,6 +41,14 @@ def say_changes(
     if found:
         complain(f"Note: {found.in_words()}")
     return {"added": len(found.added), "removed": len(found.removed), "changed": len(found.changed)}
+
+
+def _read_note(path: Path) -> object:
+    "What a note holds; None if it is absent or damaged, which costs the comparison, not the command."
+    try:
+        return json.loads(path.read_text("utf-8")) if path.is_file() and path.stat().st_size < _LARGEST else None
+    except (OSError, ValueError, RecursionError):
+        return None
 
 
 def _say_another_number(

@@ -120,7 +120,7 @@ def _check_files(paths: "Sequence[str]") -> None:
     "Refuse before any work what cannot be copied or linked."
     missing = [path for path in paths if not os.path.isfile(path)]
     if missing:
-        raise FileNotFoundError(errno.ENOENT, f"{len(missing)} of {len(paths)} images are gone, e.g.", missing[0])
+        raise FileNotFoundError(errno.ENOENT, f"is gone ({len(missing)} of {len(paths)} images are)", missing[0])
 
 
 def sort_images(

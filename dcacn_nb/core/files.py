@@ -131,16 +131,26 @@ def atomic_write(
                 os.replace(temporary, path)
         if fcntl is None:
             os.replace(temporary, path)
-    except BaseException:  # also on Ctrl-C: the half-written temporary file must not stay behind
+    except BaseException as error:  # also on Ctrl-C: the half-written temporary file must not stay behind
         Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename == temporary:
+            raise _about(path, error) from error
         raise
     return path
+
+
+def _about(path: Path, error: OSError) -> OSError:
+    "The same error of the file that was to be written: nobody knows the temporary one."
+    return OSError(error.errno, error.strerror, str(path))
 
 
 def _temporary(path: Path) -> "tuple[int, str]":
     "A new file beside `path`, held as long as it is open, so that `sweep` can tell it from a leftover."
     while True:
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        try:
+            descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        except OSError as error:
+            raise _about(path, error) from error
         if try_lock(descriptor) is not False and os.path.exists(name):
             return descriptor, name
         os.close(descriptor)  # swept in the instant before it was held

@@ -1,18 +1,21 @@
 """Which pictures: a short record of the files of a set, and what has changed since it was written."""
 
 import os
+import zlib
 from dataclasses import dataclass
 from typing import Any
 
+from dcacn_nb.core.files import open_regular
 from dcacn_nb.data.tree import in_order
 
-MANY = 100_000  # files; of more, only names and sizes of the first are kept, and the number of all
+MANY = 100_000  # files; of more, only the first are noted, and the number of all
+END = 4096  # bytes at the start and at the end of a file that count for its checksum
 
 
 def picture_record(
     images: Any,  # an ImageSet or a FeatureSet
 ) -> "dict | None":  # plain values for a JSON file; None: the images are not files
-    "Names and sizes of the files of a set, relative to the folder of all."
+    "Names of the files of a set, relative to the folder of all, each with its size and a checksum of its ends."
     if not getattr(images, "paths", None):
         return None
     paths = [os.path.abspath(path) for path in images.paths]
@@ -21,16 +24,25 @@ def picture_record(
         names = [os.path.relpath(path, root).replace(os.sep, "/") for path in paths]
     except ValueError:  # on several drives
         root, names = "", paths
-    files = {name: _size(path) for name, path in list(zip(names, paths))[:MANY]}
+    files = {name: _size_and_ends(path) for name, path in list(zip(names, paths))[:MANY]}
     return {"root": root, "count": len(paths), "files": files}
 
 
-def _size(path: str) -> int:
-    "Bytes of a file; -1 if it is gone."
+def _size_and_ends(path: str) -> "list[int]":
+    "Bytes of a file, and a checksum of its first and last ones; -1 and 0 if it cannot be read."
     try:
-        return os.stat(path).st_size
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            ends = file.read(END)
+            file.seek(max(END, size - END))
+            return [size, zlib.crc32(ends + file.read(END))]
     except OSError:
-        return -1
+        return [-1, 0]
+
+
+def _differs(old: object, new: "list[int]") -> bool:
+    "Whether a file has changed; a record of an earlier release has sizes alone."
+    return old != (new if isinstance(old, list) else new[0])
 
 
 @dataclass(frozen=True)
@@ -39,7 +51,7 @@ class Changes:
 
     added: "list[str]"
     removed: "list[str]"
-    changed: "list[str]"  # of another size
+    changed: "list[str]"  # of another size, or with other bytes at an end
     beyond: int = 0  # how many more there are, or fewer, among those of which no names are kept
 
     def __bool__(self) -> bool:
@@ -69,7 +81,7 @@ def picture_changes(
     new = now["files"]
     added = _up_to_end([name for name in new if name not in old], before, old)
     removed = _up_to_end([name for name in old if name not in new], now, new)
-    changed = [name for name in new if name in old and new[name] != old[name]]
+    changed = [name for name in new if name in old and _differs(old[name], new[name])]
     count = before.get("count", len(old))
     beyond = now["count"] - count - len(added) + len(removed) if type(count) is int else 0
     return Changes(added, removed, changed, beyond)

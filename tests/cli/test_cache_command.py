@@ -60,5 +60,5 @@ def test_changed_pictures_are_said(tmp_path, capsys, monkeypatch):
     for damage in ("", "{", "[]", '{"files": 3}'):
         (run / NOTE).write_text(damage)
         assert say_changes(load(root), run) is None
-        number = len(load(root))
-        assert f"{number} images now, {number + 1} in training" in capsys.readouterr().err
+        number, said = len(load(root)), capsys.readouterr().err
+        assert f"{number} images now, {number + 1} in training" in said and f"{run / NOTE} is damaged" in said

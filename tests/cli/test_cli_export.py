@@ -125,3 +125,56 @@ def test_a_network_and_its_card(finished):
         (("model.md", "--to", "onnx"), "exists already"),
     ):
         assert message in dcacn("export", finished, *line, code=2).stderr
+
+
+@pytest.fixture
+def table(run):
+    "The lines of clusters.csv; the file is put back at the end."
+    file = run / "clusters.csv"
+    kept = file.read_bytes()
+    yield kept.decode("utf-8-sig").splitlines()
+    file.write_bytes(kept)
+
+
+@pytest.mark.slow
+def test_what_a_spreadsheet_adds_does_not_move_the_columns(run, table):
+    dcacn("export", run, "before.csv")
+    (run / "clusters.csv").write_text("\n".join([table[0], *(f"{line}," for line in table[1:])]), "utf-8")
+    dcacn("export", run, "after.csv")
+    assert rows_of("after.csv") == rows_of("before.csv")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda lines: lines[:1], "lists no image"),
+        (lambda lines: [lines[0], lines[1].rpartition(",")[0]], "image 1 must have"),
+        (lambda lines: [*lines[:2], f"{lines[2]},7"], "image 2 must have"),
+        (
+            lambda lines: [lines[0], changed(lines, cluster="2")],
+            "cluster of image 1 must be a whole number from 0 to 1",
+        ),
+        (lambda lines: [lines[0], changed(lines, cluster="9" * 30)], "cluster of image 1 must be"),
+        (lambda lines: [lines[0], changed(lines, cluster="0.5")], "cluster of image 1 must be"),
+        (lambda lines: [lines[0], changed(lines, confidence="nan")], "confidence of image 1 must be a number"),
+        (lambda lines: ["cluster,confidence", "0,1"], "must have the columns path"),
+        (lambda lines: [f"index,{lines[0]}", f"5,{lines[1]}", f"5,{lines[2]}"], "index must be another number"),
+    ],
+)
+def test_a_damaged_table_is_named(run, table, change, message):
+    (run / "clusters.csv").write_text("\n".join(change(table)), "utf-8")
+    stderr = dcacn("export", run, "out.csv", code=2).stderr
+    assert "clusters.csv" in stderr and message in " ".join(stderr.split())
+
+
+def changed(lines, **values):
+    "The first row with other values."
+    row = dict(zip(lines[0].split(","), lines[1].split(","))) | values
+    return ",".join(row.values())
+
+
+@pytest.mark.slow
+def test_a_table_of_some_of_the_images_says_so(run, table):
+    (run / "clusters.csv").write_text("\n".join(table[:4]), "utf-8")
+    assert "3 of the 16 images of the run are listed" in " ".join(dcacn("export", run, "out.csv").stderr.split())

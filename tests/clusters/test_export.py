@@ -163,7 +163,7 @@ def test_a_full_disk_leaves_nothing(table, photos, tmp_path):
         ({}, "label-studio", "x.txt", ValueError, "must end in .json"),
         ({"drop": "path"}, "links", "x", ValueError, "column 'path'"),
         ({"rows": 0}, "links", "x", ValueError, "at least one image"),
-        ({"gone": True}, "copies", "x", FileNotFoundError, "1 of 5 images are gone"),
+        ({"gone": True}, "copies", "x", FileNotFoundError, r"is gone \(1 of 5 images are\)"),
     ],
 )
 def test_bad_input(table, tmp_path, change, to, target, error, message):

@@ -1,5 +1,6 @@
 "Files that are whole or absent, and are what they should be."
 
+import errno
 import os
 import socket
 import subprocess
@@ -35,6 +36,21 @@ def test_an_interrupted_write_leaves_nothing_behind(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         atomic_write(tmp_path / "report.txt", interrupted)
     assert not list(tmp_path.iterdir())
+
+
+def test_an_error_names_the_file_and_not_a_temporary_one(tmp_path, monkeypatch):
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError) as found:
+        atomic_write(tmp_path / "folder", b"x")
+    assert found.value.filename == str(tmp_path / "folder") and len(list(tmp_path.iterdir())) == 1
+
+    def refused(**_):
+        raise PermissionError(errno.EACCES, "Permission denied", str(tmp_path / ".x.abcdefgh.tmp"))
+
+    monkeypatch.setattr("tempfile.mkstemp", refused)
+    with pytest.raises(PermissionError) as found:
+        atomic_write(tmp_path / "x", b"x")
+    assert found.value.filename == str(tmp_path / "x")
 
 
 def test_a_written_file_has_ordinary_permissions(tmp_path):

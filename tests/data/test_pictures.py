@@ -40,6 +40,27 @@ def test_of_very_many_files_the_first_are_compared_and_the_rest_counted(tmp_path
     assert more.beyond == (0 if most > 6 else 1) and ("1 more beyond the first" in more.in_words()) == (most <= 6)
 
 
+def test_files_of_one_size_that_were_exchanged_have_changed(tmp_path):
+    "Uncompressed pictures of one shape are all of one size; a record of an earlier release has sizes alone."
+    root = class_tree(tmp_path / "x")
+    one, two = root / "ant" / "0.bmp", root / "bee" / "0.bmp"
+    save(one, noise(40, 40, seed=1)), save(two, noise(40, 40, seed=2))
+    before = picture_record(load(root))
+    assert one.stat().st_size == two.stat().st_size
+    one.rename(root / "x"), two.rename(one), (root / "x").rename(two)
+    after = picture_record(load(root))
+    assert picture_changes(before, after).changed == ["ant/0.bmp", "bee/0.bmp"]
+    sizes = before | {"files": {name: size for name, (size, _) in before["files"].items()}}
+    assert not picture_changes(sizes, after)
+    two.write_bytes(two.read_bytes() + b"\0")
+    assert picture_changes(
+        sizes,
+        picture_record(
+            load(root),
+        ),
+    ).changed == ["bee/0.bmp"]
+
+
 def test_a_folder_that_moved_is_the_same(tmp_path):
     root = class_tree(tmp_path / "x")
     before = picture_record(load(root))
