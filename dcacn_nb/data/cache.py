@@ -23,7 +23,7 @@ from dcacn_nb.data.listing import Listing
 
 log = logger(__name__)
 
-RULES = 3  # version of the rules from files to pixels: a new one makes all old entries useless
+RULES = 4  # version of the rules from files to pixels: a new one makes all old entries useless
 HEADER = 256  # bytes before the rows of a .npy file, room for any shape
 BLOCK = 2**24  # bytes of which a checksum is taken at once
 _FRESH = 5  # seconds in which a process that begins may not have locked its work folder yet

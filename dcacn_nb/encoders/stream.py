@@ -24,7 +24,7 @@ from dcacn_nb.data.pixels import from_chw, read_upright, squeeze_square, to_chw
 from dcacn_nb.encoders.feature_cache import FileRows, MemoryRows, Shapes
 from dcacn_nb.method.views import Draws, MultiCrop, as_float, augment, crop_resize, draw_augmentation, sample_boxes
 
-RULES = 4  # version of the rules from files to features: a new one makes all old entries useless
+RULES = 5  # version of the rules from files to features: a new one makes all old entries useless
 VIEW_STREAM = 11  # names the draws of views among all draws of a seed
 DECODERS = 2  # threads that decode
 _AHEAD = 2  # batches that may wait, decoded, beside the two that the encoder has

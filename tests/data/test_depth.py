@@ -51,6 +51,22 @@ def test_few_scans_among_many_photos_share_one_white(tmp_path, caplog, top, said
         assert dark == pytest.approx(bright / 10, abs=1), "one white for both"
 
 
+@pytest.mark.parametrize("read", ["load", "embed"])
+def test_hot_pixels_do_not_darken_a_folder(tmp_path, caplog, read):
+    "In pictures of the sample, which would make all of them dark, and in others, which would be darker than the rest."
+    for i in range(60):
+        scan = noise(40, 40, 1, seed=i).astype(np.uint16) * 15
+        if i % 10 == 0:
+            scan[3, 4] = 65535
+        save(tmp_path / "x" / f"{i:02}.png", scan)
+    source = tmp_path / "x"
+    found = load(source) if read == "load" else embed(source, FakeEncoder(), thumbnails=40, progress=False)
+    means = found.images.float().mean((1, 2, 3))
+    assert abs(means - 119).max() < 8 and "only 12 are in use" in caplog.text
+    if read == "load":
+        assert found.images[0, 0, 3, 4] == 255
+
+
 def test_what_counts_as_white():
     assert [white_for(v) for v in (0, 255, 256, 1023, 3103, 4096, 16384, 65535)] == [
         *(255, 255, 1023, 1023, 4095, 16383, 65535, 65535)
