@@ -332,6 +332,8 @@ def list_source(
         return list_images(path)
     if path.is_file() and (suffix_of(path.name) in image_suffixes() or is_image_inside(path)):
         return list_files([path])
+    if path.is_file() and path.suffix.lower() in (".zip", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"):
+        raise ValueError(f"source {str(source)!r} is packed; unpack it and give the folder, or give a plain .tar file")
     if path.exists():
         raise ValueError(
             f"source {str(source)!r} is a file, but not an image; give a folder of images, an image, "

@@ -64,11 +64,13 @@ def test_bad_folders_say_what_was_found(tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "a.txt").write_text("x")
+    (tmp_path / "photos.tar.gz").write_bytes(b"x")
     splits = class_tree(tmp_path / "splits", ("train", "test"))
     for source, words in [
         ("empty", "no files"),
         ("texts", "1 .txt"),
         ("texts/a.txt", "is a file, but not an image"),
+        ("photos.tar.gz", "is packed; unpack it and give the folder"),
         ("emtpy", "did you mean 'empty'"),
         ("cifar-10", "did you mean 'cifar10'"),
     ]:
