@@ -110,5 +110,5 @@ def _largest(rows: Any) -> np.ndarray:  # (n,); NaN or infinity where a row has 
     if hasattr(rows, "detach"):  # a tensor: NumPy has no bfloat16
         rows = rows.detach().cpu()
         rows = (rows.float() if rows.element_size() < 4 else rows).numpy()
-    flat = rows.reshape(len(rows), -1)
+    flat = np.asarray(rows).reshape(len(rows), -1)  # of a masked array all values, as they are used
     return np.maximum(flat.max(1), -flat.min(1))
