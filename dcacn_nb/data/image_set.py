@@ -105,7 +105,10 @@ def checked_labels(labels: object, count: int, class_names: "list | None") -> np
             f"got {labels.min()}..{labels.max()}"
         )
     if labels.dtype.kind == "u" and labels.size and labels.max() > np.iinfo(np.int64).max:
-        raise ValueError(f"labels must be below 2**63, got {labels.max()}; np.unique(labels, return_inverse=True)[1]")
+        raise ValueError(
+            f"labels must be below 2**63, got {labels.max()}; "
+            "np.unique(labels, return_inverse=True) turns them into class numbers"
+        )
     return labels.astype(np.int64)
 
 
