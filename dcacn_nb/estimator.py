@@ -10,11 +10,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin
-from sklearn.utils import check_random_state
+from sklearn.utils import check_random_state, validation
 from sklearn.utils.validation import check_is_fitted
 
+from dcacn_nb.core.checks import check_path
 from dcacn_nb.data.feature_set import FeatureSet, training_tensor
 from dcacn_nb.data.image_set import ImageSet
+from dcacn_nb.data.listing import is_path_list
 from dcacn_nb.data.loading import load_images
 from dcacn_nb.encoders import embed
 from dcacn_nb.fitting import fit, method_for, settings_for
@@ -69,6 +71,7 @@ class DCACN(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, Bas
     ) -> "DCACN":  # self
         "Train on images alone; sets labels_, probabilities_, n_clusters_, health_, config_, model_ and input_."
         self._check_run_dir()
+        self._check_names(X, reset=True)
         images = self._read_new(X)
         method = method_for("dcacn", images)
         config = self._configure(images, method)
@@ -81,9 +84,17 @@ class DCACN(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, Bas
         self.n_features_in_ = self._numbers_in()
         return self
 
+    def _check_names(self, X, reset: bool) -> None:
+        "Set feature_names_in_ from a DataFrame, or refuse columns of other names or in another order, as scikit-learn."
+        older = getattr(BaseEstimator, "_check_feature_names", None)  # before scikit-learn 1.6
+        if older is not None:
+            older(self, X, reset=reset)
+        else:
+            validation.validate_data(self, X, reset=reset, skip_check_array=True, ensure_2d=False)
+
     def _check_run_dir(self) -> None:
         "Refuse a folder that holds a run: a fit starts a new run, and never replaces one."
-        if self.run_dir is not None and (Path(self.run_dir) / "config.json").exists():
+        if self.run_dir is not None and (check_path("run_dir", self.run_dir) / "config.json").exists():
             text = f"run_dir {str(self.run_dir)!r} already holds a run; every fit needs a new folder"
             raise FileExistsError(f"{text}: set_params(run_dir='NEW'), or run_dir=None to keep nothing")
 
@@ -112,6 +123,8 @@ class DCACN(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, Bas
 
     def _configure(self, images: "ImageSet | FeatureSet", method: Method) -> TrainConfig:
         "The settings of the run, from the arguments and the images."
+        if not isinstance(self.settings, (dict, type(None))):
+            raise TypeError(f"settings must be a dict of fields of TrainConfig, or None, got {self.settings!r}")
         changes = dict(self.settings or {})
         for name, argument in RESERVED.items():
             if name in changes:
@@ -162,6 +175,7 @@ class DCACN(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, Bas
     def _encode(self, X, output: str) -> np.ndarray:
         "One of the network's outputs for new images."
         check_is_fitted(self)
+        self._check_names(X, reset=False)
         return encode(self.model_, training_tensor(self._read_like(X)), self.config_, output).numpy()
 
     def save(
@@ -185,6 +199,7 @@ class DCACN(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, Bas
             "health": self.health_,
             "input": self.input_,
             "options": self.options_,
+            "feature_names": [str(name) for name in getattr(self, "feature_names_in_", [])],
         }
         return save_checkpoint(path, tensors, meta)
 
@@ -215,6 +230,8 @@ class DCACN(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, Bas
         self.config_, self.health_ = from_dict(meta["config"]), meta["health"]
         self.input_ = meta.get("input") or {"encoder": None, "shape": meta["image_shape"]}  # files of earlier versions
         self.options_ = meta.get("options", {})
+        if meta.get("feature_names"):
+            self.feature_names_in_ = np.array(meta["feature_names"], object)
         self.model_ = build_network(find_method("dcacn", **self.options_), self.config_)
         weights = {name[6:]: value for name, value in tensors.items() if name.startswith("model.")}
         self.model_.load_state_dict(weights)
@@ -239,8 +256,14 @@ def _params(meta: dict) -> dict:
 
 
 def _array(X):
-    "A DataFrame of features as an array; anything else as it is."
-    return X.to_numpy() if hasattr(X, "to_numpy") and hasattr(X, "columns") else X
+    "A DataFrame of features as an array, a Series or array of paths as a list; anything else as it is."
+    is_frame = hasattr(X, "to_numpy") and hasattr(X, "columns")
+    values = X.to_numpy() if hasattr(X, "to_numpy") else X
+    if is_frame and values.dtype.kind != "f":
+        raise ValueError(f"features must be floating-point numbers, got {values.dtype}; convert with X.astype(float)")
+    if isinstance(values, np.ndarray) and values.ndim == 1 and is_path_list(values.tolist()):
+        return values.tolist()
+    return values if is_frame else X
 
 
 def _plain(name: str, value):

@@ -8,6 +8,7 @@ and on sparse, complex and text data are answered by the wrapper's `validate_dat
 import logging
 import pickle
 import warnings
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -264,6 +265,15 @@ def test_bad_parameters(X, arguments, message):
         model.fit(X)
 
 
+@pytest.mark.parametrize(
+    "arguments, message",
+    [({"settings": [1]}, r"settings must be a dict .*, got \[1\]"), ({"run_dir": 5}, "run_dir must be a path, got 5")],
+)
+def test_arguments_of_the_wrong_kind_are_named(X, arguments, message):
+    with pytest.raises(TypeError, match=message):
+        tiny(**arguments).fit(X)
+
+
 def test_random_state(X):
     "A number is the seed; a RandomState gives another seed at each fit; None too."
     state = np.random.RandomState(5)
@@ -372,9 +382,44 @@ def test_features_in_a_frame():
     table = pd.DataFrame(rows, index=[f"r{i}" for i in range(40)], columns=list("abcdef"))
     head = DCACN(3, epochs=1, device="cpu", settings={"projection_dim": 4})
     model = head.fit(table)
-    assert model.n_features_in_ == 6 and np.array_equal(model.predict(rows), model.labels_)
+    assert model.n_features_in_ == 6 and np.array_equal(model.predict(table), model.labels_)
     assert model.config_.cluster_start == 0, "the settings of the run: a head on features has no head start"
     assert list(model.set_output(transform="pandas").transform(table).index) == list(table.index)
+
+
+def test_columns_must_be_those_trained_on(tmp_path):
+    "Of the same names in the same order, also after saving; scikit-learn's own messages say what differs."
+    rows = np.random.default_rng(0).normal(size=(40, 6)).astype(np.float32)
+    table = pd.DataFrame(rows, columns=list("abcdef"))
+    model = DCACN(3, epochs=1, device="cpu", settings={"projection_dim": 4}).fit(table)
+    for known in (model, DCACN.load(model.save(tmp_path / "m.safetensors"), device="cpu")):
+        assert known.feature_names_in_.tolist() == list("abcdef")
+        assert np.array_equal(known.predict(table), model.labels_)
+        with pytest.raises(ValueError, match="Feature names must be in the same order as they were in fit"):
+            known.predict(table[list("bacdef")])
+        with pytest.raises(ValueError, match="Feature names unseen at fit time:\n- z"):
+            known.transform(table.rename(columns={"a": "z"}))
+        with pytest.warns(UserWarning, match="X does not have valid feature names"):
+            assert np.array_equal(known.predict(rows), model.labels_)
+    assert not hasattr(clone(model), "feature_names_in_")
+    assert not hasattr(clone(model).fit(pd.DataFrame(rows)), "feature_names_in_"), "columns without names"
+
+
+@pytest.mark.parametrize("kind", ["int64", "bool", "object"])
+def test_frames_of_other_than_floats_are_refused(kind):
+    table = pd.DataFrame(np.ones((40, 6))).astype(kind)
+    with pytest.raises(ValueError, match=rf"floating-point numbers, got {kind}; convert with X.astype\(float\)"):
+        DCACN(3, epochs=1, device="cpu").fit(table)
+
+
+def test_paths_in_an_array_or_a_series(tmp_path, X, fitted):
+    "The same as in a list."
+    files = [str(tmp_path / f"{i}.png") for i in range(4)]
+    for file, pixels in zip(files, X):
+        Image.fromarray(pixels).save(file)
+    expected = fitted.predict(files)
+    for given in (pd.Series(files), np.array(files), np.array([*map(Path, files)])):
+        assert np.array_equal(fitted.predict(given), expected)
 
 
 def test_an_encoder_object(X, tmp_path, monkeypatch):

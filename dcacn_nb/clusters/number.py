@@ -13,7 +13,7 @@ from sklearn.metrics import adjusted_rand_score, mutual_info_score, pairwise_dis
 from sklearn.neighbors import NearestNeighbors
 from threadpoolctl import threadpool_limits
 
-from dcacn_nb.core.checks import check_int, describe
+from dcacn_nb.core.checks import check_features, check_int, describe
 from dcacn_nb.heads._parts.merges import merge_steps, modularity, shared_neighbours
 
 LARGEST = 2000  # images that are looked at; of more, a random sample
@@ -96,12 +96,7 @@ def _checked(features: Any) -> np.ndarray:
         features = features.detach().cpu().numpy()
     if not isinstance(features, np.ndarray) or features.ndim != 2 or features.dtype.kind != "f" or not features.size:
         raise ValueError(f"features must be a FeatureSet or a float array (N,D), got {describe(features)}")
-    wrong = ~np.concatenate([np.isfinite(features[i : i + 8192]).all(1) for i in range(0, len(features), 8192)])
-    if wrong.any():
-        first = int(wrong.nonzero()[0][0])
-        raise ValueError(
-            f"features must be finite, got NaN or infinity in {wrong.sum()} rows, the first is row {first}"
-        )
+    check_features(features)
     if len(features) < 4:
         raise ValueError(f"at least 4 images are needed to choose a number of clusters, got {len(features)}")
     return np.ascontiguousarray(features, np.float32)

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from dcacn_nb.core.checks import check_int, describe
+from dcacn_nb.core.checks import check_features, check_int, describe
 
 BLOCK = 8_000_000  # cosines held at once: 32 MB
 PIECE = 8192  # rows held at once
@@ -15,13 +15,10 @@ class UnitRows:
 
     def __init__(
         self,
-        rows: np.ndarray,  # (N,D) float32, finite; may be mapped from a file larger than the memory
+        rows: np.ndarray,  # (N,D) float32, as `check_features` wants; may be mapped from a file larger than memory
     ):
         self.rows, self.shape = rows, rows.shape
         lengths = np.sqrt(np.einsum("nd,nd->n", rows, rows))
-        if not np.isfinite(lengths).all():
-            wrong = int((~np.isfinite(lengths)).sum())
-            raise ValueError(f"features must be finite, got NaN or infinity in {wrong} of {len(rows)} rows")
         self.lengths = np.where(lengths, lengths, 1)  # a row of zeros stays one
 
     def __len__(self) -> int:
@@ -69,6 +66,7 @@ def unit_rows(
         rows = rows[:, 0]
     if rows.ndim != 2 or rows.dtype.kind != "f" or 0 in rows.shape:
         raise ValueError(f"features must be floating-point numbers (N,D), got {describe(rows)}")
+    check_features(rows)
     return UnitRows(np.asarray(rows, np.float32))
 
 
@@ -137,11 +135,11 @@ def _direction(unit: UnitRows, query: object) -> "tuple[np.ndarray, np.ndarray]"
         own = np.unique(wanted)
         if own[0] < 0 or own[-1] >= len(unit):
             raise IndexError(f"query must name images in 0..{len(unit) - 1}, got {own[0]}..{own[-1]}")
-        return own, unit_rows(unit.mean(own)[None])[0]
+        return own, UnitRows(unit.mean(own)[None])[0]
     if wanted.dtype.kind != "f" or wanted.ndim not in (1, 2) or wanted.shape[-1] != unit.shape[1] or not wanted.size:
         raise ValueError(
             f"query must be an image's number, several, or features of length {unit.shape[1]} "
             f"by the same encoder, got {describe(wanted)}"
         )
     others = unit_rows(np.atleast_2d(wanted))
-    return np.zeros(0, np.int64), unit_rows(others.mean(np.arange(len(others)))[None])[0]
+    return np.zeros(0, np.int64), UnitRows(others.mean(np.arange(len(others)))[None])[0]

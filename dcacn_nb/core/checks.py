@@ -2,8 +2,13 @@
 
 import difflib
 import math
+from os import PathLike
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+
+TINY, HUGE = 1e-10, 1e15  # of the largest feature: float32 holds sums of squares, and lengths are above 1e-12
 
 
 def allowed_range(low, high, open_low=False) -> str:
@@ -61,6 +66,16 @@ def check_in(
     raise ValueError(f"{name} must be one of {known}, got {value!r}{hint}")
 
 
+def check_path(
+    name: str,  # the argument's name, for the message
+    value: object,  # what the caller gave
+) -> Path:
+    "`value` as a path, or a TypeError that names the argument."
+    if not isinstance(value, (str, PathLike)):
+        raise TypeError(f"{name} must be a path, got {value!r} ({type(value).__name__})")
+    return Path(value)
+
+
 def describe(
     value: object,  # anything
 ) -> str:  # type, and shape and dtype or length where it has them
@@ -68,3 +83,32 @@ def describe(
     if hasattr(value, "shape") and hasattr(value, "dtype"):
         return f"{type(value).__name__} {tuple(value.shape)} {value.dtype}"
     return f"{type(value).__name__} of length {len(value)}" if hasattr(value, "__len__") else type(value).__name__
+
+
+def check_features(
+    features: Any,  # float array or tensor (N,D) or (N,V,D), not empty; may be mapped from a file larger than memory
+) -> None:
+    "Refuse NaN, infinity, and numbers so large or small that float32 cannot hold their squares or sums of them."
+    found = [_largest(features[start : start + 1024]) for start in range(0, len(features), 1024)]
+    largest = np.concatenate(found)
+    wrong = ~np.isfinite(largest)
+    if wrong.any():
+        raise ValueError(
+            f"features must be finite, got NaN or infinity in {int(wrong.sum())} of {len(features)} rows, "
+            f"the first of them row {int(wrong.argmax())}; compute these again, or leave them out"
+        )
+    row, top = int(largest.argmax()), float(largest.max())
+    if top > HUGE or 0 < top < TINY:
+        raise ValueError(
+            f"features must have a largest value between {TINY:g} and {HUGE:g} (float32 must hold their squares), "
+            f"got {top:g} in row {row}; divide all of them by one number, e.g. by {top:g}"
+        )
+
+
+def _largest(rows: Any) -> np.ndarray:  # (n,); NaN or infinity where a row has one
+    "The largest absolute value of each row."
+    if hasattr(rows, "detach"):  # a tensor: NumPy has no bfloat16
+        rows = rows.detach().cpu()
+        rows = (rows.float() if rows.element_size() < 4 else rows).numpy()
+    flat = np.asarray(rows).reshape(len(rows), -1)  # of a masked array all values, as they are used
+    return np.maximum(flat.max(1), -flat.min(1))

@@ -1,6 +1,7 @@
 """Features computed once by a frozen encoder, and apart from them what is known about their images."""
 
 import json
+import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -11,7 +12,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file as save_safetensors
 from torch import Tensor
 
-from dcacn_nb.core.checks import check_in, describe
+from dcacn_nb.core.checks import check_features, check_in, describe
 from dcacn_nb.core.files import atomic_write
 from dcacn_nb.data.cache import BLOCK
 from dcacn_nb.data.catalogue import FEATURE_SUFFIXES
@@ -93,25 +94,18 @@ class FeatureSet:
 
 def _checked_features(features: Any) -> Tensor:
     "Finite float32 features of two or three axes, or an error that says what is wrong."
-    if isinstance(features, np.ndarray):
-        if features.dtype.kind not in "f":
-            raise ValueError(f"features must be floating-point numbers, got {features.dtype}")
-        ready = features.dtype == np.float32 and features.flags.c_contiguous and features.flags.writeable
-        features = torch.from_numpy(features if ready else float_rows(features))
-    if not isinstance(features, Tensor) or not features.is_floating_point() or features.ndim not in (2, 3):
+    is_array = isinstance(features, np.ndarray)
+    if is_array and features.dtype.kind != "f":
+        raise ValueError(f"features must be floating-point numbers, got {features.dtype}; convert with .astype(float)")
+    if not (is_array or (isinstance(features, Tensor) and features.is_floating_point())) or features.ndim not in (2, 3):
         raise ValueError(f"features must be a float array (N,D) or (N,V,D), got {describe(features)}")
     if 0 in features.shape:
         raise ValueError(f"features must not be empty, got shape {tuple(features.shape)}")
-    features = features.detach().to("cpu", torch.float32).contiguous()
-    blocks = features.split(1024)  # features may be a mapped file larger than the memory
-    wrong = torch.cat([~block.flatten(1).isfinite().all(1) for block in blocks])
-    if wrong.any():
-        first = int(wrong.nonzero()[0])
-        raise ValueError(
-            f"features must be finite, got NaN or infinity in {int(wrong.sum())} of {len(features)} rows, "
-            f"the first of them row {first}; compute these again, or leave them out"
-        )
-    return features
+    check_features(features)
+    if is_array:
+        ready = features.dtype == np.float32 and features.flags.c_contiguous and features.flags.writeable
+        features = torch.from_numpy(features if ready else float_rows(features))
+    return features.detach().to("cpu", torch.float32).contiguous()
 
 
 def save_features(
@@ -147,19 +141,37 @@ def load_features(
         about = _checked_about(text)
     except Exception as error:  # of a damaged file NumPy, zipfile and zlib raise errors of many kinds
         text = f"features file {str(path)!r} cannot be read ({error})"
-        raise ValueError(f"{text}; write it again with np.save, np.savez or save_features") from error
+        if not isinstance(error, (OSError, MemoryError)):  # these say what to do, or that memory is short
+            text += "; write it again with np.save, np.savez or save_features"
+        raise ValueError(text) from error
+    try:
+        return _as_set(path, arrays, about)
+    except (ValueError, TypeError, MemoryError, RuntimeError) as error:  # RuntimeError: PyTorch's lack of memory
+        raise ValueError(f"features file {str(path)!r}: {error}") from error
+
+
+def _as_set(path: Path, arrays: "dict[str, np.ndarray]", about: dict) -> FeatureSet:
+    "The features and what is known about them, checked."
     if "features" not in arrays:
         if len(arrays) != 1:
-            names = ", ".join(arrays) or "nothing"
-            raise ValueError(f"features file {str(path)!r} must hold an array named 'features', it holds {names}")
+            raise ValueError(f"it must hold an array named 'features', it holds {', '.join(arrays) or 'nothing'}")
         arrays = {"features": next(iter(arrays.values()))}
     paths = about.get("paths")
     if paths is None and "paths" in arrays:
-        paths = [str(name) for name in arrays["paths"]]
+        paths = _names(arrays["paths"])
     images = None if "images" not in arrays else torch.from_numpy(np.ascontiguousarray(arrays["images"]))
     protocol = {"source": str(path)} | about.get("protocol", {})
     features = cast(Any, arrays["features"])  # FeatureSet makes a tensor of it
     return FeatureSet(features, images, arrays.get("labels"), about.get("class_names"), paths, protocol)
+
+
+def _names(paths: np.ndarray) -> "list[str]":
+    "The files that an array names."
+    if paths.ndim != 1:
+        raise ValueError(f"paths must name one file per row of features, got shape {paths.shape}")
+    if paths.dtype.kind == "S":
+        return [name.decode("utf-8") for name in paths.tolist()]
+    return [str(name) for name in paths]
 
 
 def _checked_about(text: str) -> dict:
@@ -174,37 +186,40 @@ def _checked_about(text: str) -> dict:
 
 def _read_numpy(path: Path) -> "tuple[dict[str, np.ndarray], str]":
     "The arrays of a .npy or .npz file, and the JSON text that `save_features` adds."
-    large = _is_large(path)
-    loaded = np.load(path, mmap_mode="c" if large else None, allow_pickle=False)  # only .npy can be mapped
+    mode = "c" if _is_large(path) else None  # only .npy can be mapped
+    loaded = np.load(path, mmap_mode=cast(Any, mode), allow_pickle=False)
     if isinstance(loaded, np.ndarray):
         return {"features": loaded}, ""
     with loaded:
-        arrays = {name: _member(loaded, name) if large else loaded[name] for name in loaded.files}
-    other = [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]
-    if other:  # NumPy gives the bytes of what is no .npy file
-        raise ValueError(f"{other[0]} is no array")
+        arrays = {name: _member(loaded, name) for name in loaded.files}
     text = arrays.pop("dcacn_nb", None)
     return arrays, "" if text is None else str(text)
 
 
 def _member(loaded: Any, name: str) -> np.ndarray:
-    "An array of a .npz file; of a large one, no more than a block is in memory at once. Its checksum is compared."
-    with loaded.zip.open(f"{name}.npy") as file:
+    "An array of a .npz file, a block at a time: a large one is never in memory whole. Its checksum is compared."
+    entry = f"{name}.npy"
+    if entry not in loaded.zip.namelist():
+        raise ValueError(f"{name} is not an array")
+    with loaded.zip.open(entry) as file:
         version = np.lib.format.read_magic(file)
         read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
         if read is None:
-            return loaded[name]
+            raise ValueError(f"{name} is in version {version} of NumPy's format, which is for named columns alone")
         shape, in_columns, dtype = read(file)
-        if in_columns or dtype.hasobject or not shape:
-            return loaded[name]
-        array = empty_rows(shape, dtype)
-        room, filled = array.reshape(-1).view(np.uint8).data, 0
+        size = math.prod(shape) * dtype.itemsize
+        if dtype.hasobject or min(shape, default=0) < 0:
+            raise ValueError(f"{name} must hold numbers or text, got {dtype} of shape {shape}")
+        if size > loaded.zip.getinfo(entry).file_size:  # before room is taken for it
+            raise ValueError(f"{name} is cut short")
+        array = empty_rows(shape[::-1] if in_columns else shape, dtype)
+        filled, room = 0, array.reshape(-1).view(np.uint8).data if size else memoryview(b"")
         while data := file.read(BLOCK):  # up to the end, where the checksum is
             room[filled : filled + len(data)] = data
             filled += len(data)
-        if filled < len(room):
+        if filled < size:
             raise ValueError(f"{name} is cut short")
-    return array
+    return array.T if in_columns else array
 
 
 def _read_safetensors(path: Path) -> "tuple[dict[str, np.ndarray], str]":

@@ -16,7 +16,7 @@ from dcacn_nb.core.checks import check_in, check_int
 from dcacn_nb.core.text import logger
 from dcacn_nb.data.cache import cache_folder, cache_key, read_entry
 from dcacn_nb.data.depth import BitsInUse
-from dcacn_nb.data.image_file import AnImage, UnreadableImage, count_pages, in_words, suffix_of
+from dcacn_nb.data.image_file import HEIF_SUFFIXES, AnImage, UnreadableImage, count_pages, in_words, suffix_of
 from dcacn_nb.data.listing import PACKED, Listing, few_words
 from dcacn_nb.data.pixels import from_chw, measure_image, read_image, to_chw
 from dcacn_nb.data.rows import new_rows, note_measured, read_measured, work_folder
@@ -24,7 +24,10 @@ from dcacn_nb.data.rows import new_rows, note_measured, read_measured, work_fold
 log = logger(__name__)
 
 LARGEST = 224  # px of the shorter side, where no size is asked for
-PAGED = {".tif", ".tiff", ".gif", ".webp", ".apng", ".png"}  # kinds of files that may hold several pictures
+PAGED = {  # kinds of files that may hold several pictures; the layers of .psd are parts of one
+    *(".tif", ".tiff", ".gif", ".webp", ".apng", ".png", ".avif", ".avifs", ".mpo", ".dcx", ".fli", ".flc"),
+    *HEIF_SUFFIXES,
+}
 NAMED = 10  # unreadable files that the log names; the protocol has all
 AHEAD = 64  # decoded images that may wait to be written
 NOTED = 30.0  # seconds between two notes of what has been measured

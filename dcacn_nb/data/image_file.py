@@ -142,10 +142,11 @@ def unreadable_kinds() -> "dict[str, str]":  # suffix -> what to do about it; em
 
 @cache
 def _pillow_suffixes() -> "frozenset[str]":
-    "The suffixes of all formats that Pillow reads as pictures."
+    "The suffixes of all formats that Pillow reads as pictures; .mpo, several photos in one file, it opens as JPEG."
     Image.init()
     known = Image.registered_extensions().items()
-    return frozenset(suffix for suffix, kind in known if kind in Image.OPEN and kind not in NOT_READ) | {".avif"}
+    read = frozenset(suffix for suffix, kind in known if kind in Image.OPEN and kind not in NOT_READ)
+    return read | {".avif", ".mpo"}
 
 
 def image_suffixes() -> "frozenset[str]":

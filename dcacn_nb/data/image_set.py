@@ -104,6 +104,11 @@ def checked_labels(labels: object, count: int, class_names: "list | None") -> np
             f"labels must be in 0..{len(class_names) - 1}, the positions in class_names, "
             f"got {labels.min()}..{labels.max()}"
         )
+    if labels.dtype.kind == "u" and labels.size and labels.max() > np.iinfo(np.int64).max:
+        raise ValueError(
+            f"labels must be below 2**63, got {labels.max()}; "
+            "np.unique(labels, return_inverse=True) turns them into class numbers"
+        )
     return labels.astype(np.int64)
 
 

@@ -245,7 +245,7 @@ def list_shards(
     root = Path(os.path.commonpath([os.path.dirname(path) for path in paths]))
     names = [os.path.relpath(path, root).replace(os.sep, "/") for path in paths]
     found = read_members(root, names)
-    notes = _left_out(found.ignored, {})
+    notes = _left_out(found.ignored, found.system)
     if not found.names:
         bad = "".join(f"; {root / name} could not be read ({why})" for name, why in found.unreadable.items())
         left = "".join(f"; {note}" for note in notes)

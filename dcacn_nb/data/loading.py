@@ -82,7 +82,8 @@ def as_features(source: object) -> "FeatureSet | None":
     if isinstance(source, FeatureSet):
         return source
     if isinstance(source, np.ndarray) and source.ndim == 2 and source.dtype.kind == "f":
-        return FeatureSet(torch.from_numpy(float_rows(source)))
+        copy: Any = float_rows(source) if source.dtype == np.float32 else source  # FeatureSet copies other kinds
+        return FeatureSet(copy)
     if isinstance(source, torch.Tensor) and source.ndim == 2 and source.is_floating_point():
         return FeatureSet(source)
     if isinstance(source, (str, Path)) and Path(source).suffix.lower() in FEATURE_SUFFIXES:

@@ -12,6 +12,7 @@ from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -19,6 +20,7 @@ import numpy as np
 
 from dcacn_nb.core.files import open_regular
 from dcacn_nb.data.image_file import Inside, image_suffixes, in_words, suffix_of
+from dcacn_nb.data.tree import is_left_out
 
 HIDDEN, NO_SUFFIX, SPECIAL = "(hidden)", "(no suffix)", "(not a regular file)"
 BAD_NAME, TWICE = "(name that leads out of the archive, or is too long)", "(name that was there before)"
@@ -77,7 +79,12 @@ class Members:
     where: "array[int]" = field(default_factory=lambda: array("q"))  # three numbers for each image, as of `Shards`
     labels: "list[str]" = field(default_factory=list)  # what the .cls file of each says; "" where there is none
     ignored: "Counter[str]" = field(default_factory=Counter)  # suffix, or reason in brackets -> members left out
+    system: "Counter[str]" = field(default_factory=Counter)  # name -> system and hidden folders left out
     unreadable: "dict[str, str]" = field(default_factory=dict)  # tar file -> what is wrong with it
+
+
+class SeveralLabels(ValueError):
+    "A sample with more than one label: no file of the archive is damaged, but none says which is meant."
 
 
 def read_members(
@@ -92,6 +99,8 @@ def read_members(
         try:
             with open_regular(root / name) as file:
                 _read_shard(number, name, file, found, labels)
+        except SeveralLabels as error:
+            raise ValueError(f"{root / name}: {error}") from None
         except Exception as error:  # of a damaged file tarfile raises errors of many kinds
             found.unreadable[name] = f"{in_words(error)}; {len(found.names) - before:,} images come before that"
         found.labels += [labels.get(_key(own), "") for own in found.own[before:]]
@@ -103,18 +112,22 @@ def _read_shard(number: int, shard: str, file: BinaryIO, found: Members, labels:
     kind = COMPRESSED.get(file.read(2))
     if kind:
         raise ValueError(f"it is compressed ({kind}), so single images cannot be read from it; decompress it first")
-    known, seen = image_suffixes(), set()
+    known, seen, system = image_suffixes(), set(), set()
     for member in _members(file):
         name = member.name.removeprefix("./")
         own, suffix = name.rpartition("/")[2], suffix_of(name)
-        if not member.isreg() or member.issparse():
+        folder = "" if _leads_out(name) else _system_folder(name if member.isdir() else name.rpartition("/")[0])
+        if folder:
+            found.system.update([] if folder in system else [folder.rpartition("/")[2]])
+            system.add(folder)
+        elif not member.isreg() or member.issparse():
             found.ignored.update([] if member.isdir() else [SPECIAL])
         elif _leads_out(name):
             found.ignored[BAD_NAME] += 1
         elif own.startswith("."):
             found.ignored.update([HIDDEN] if suffix in known else [])
         elif suffix == ".cls":
-            labels[_key(name)] = sys.intern(_label(file, member))
+            _add_label(labels, _key(name), _label(file, member))
         elif suffix not in known:
             found.ignored[suffix or NO_SUFFIX] += 1
         elif name in seen:
@@ -124,6 +137,23 @@ def _read_shard(number: int, shard: str, file: BinaryIO, found: Members, labels:
             found.own.append(name)
             found.names.append(f"{shard}/{name}")
             found.where.extend((number, member.offset_data, member.size))
+
+
+def _add_label(labels: "dict[str, str]", key: str, label: str) -> None:
+    "Note the label of a sample; a second one that differs is refused."
+    if labels.setdefault(key, sys.intern(label)) != label:
+        text = f"the files of key {key!r} must have one label, got {labels[key]!r} and {label!r}"
+        raise SeveralLabels(f"{text}; a key is the name up to its first dot: rename the files, or leave one .cls out")
+
+
+@lru_cache
+def _system_folder(folder: str) -> str:
+    "The first system or hidden folder on a way into an archive; empty if there is none."
+    parts = folder.split("/")
+    for i, part in enumerate(parts):
+        if part not in ("", ".") and is_left_out(part):
+            return "/".join(parts[: i + 1])
+    return ""
 
 
 def _leads_out(name: str) -> bool:
@@ -217,7 +247,7 @@ def shard_files(
         return []
     path = Path(source).expanduser()
     if path.exists():
-        return [path]
+        return [] if path.is_dir() else [path]  # a folder may have such a name, too
     if _RANGE.search(path.name):
         return _counted(path)
     return sorted(path.parent.glob(path.name)) if "*" in path.name else []

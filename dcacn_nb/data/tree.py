@@ -89,7 +89,7 @@ class _Walk:
             path = f"{name}/{own}" if name else own
             if kind != "dir":
                 self._file(own, kind, path, linked or is_link)
-            elif _of_system(own) or own.startswith("."):
+            elif is_left_out(own):
                 self.found.system[own] += 1
             else:
                 (self.later if is_link else inside).append(path)
@@ -136,9 +136,11 @@ def _kind(entry: os.DirEntry) -> str:
         return "other"
 
 
-def _of_system(name: str) -> bool:
-    "Whether a folder's name is one that systems and programs give."
-    return any(fnmatchcase(name.lower(), pattern) for pattern in SYSTEM_FOLDERS)
+def is_left_out(
+    name: str,  # of a folder, without those above it
+) -> bool:
+    "Whether a folder is hidden, or its name is one that systems and programs give."
+    return name.startswith(".") or any(fnmatchcase(name.lower(), pattern) for pattern in SYSTEM_FOLDERS)
 
 
 def _is_above(folder: str, other: str) -> bool:

@@ -30,7 +30,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from dcacn_nb.core.checks import check_in, check_int
+from dcacn_nb.core.checks import check_in, check_int, check_path
 from dcacn_nb.core.events import EpochDone, Event
 from dcacn_nb.core.files import atomic_write, inside, sweep
 from dcacn_nb.core.locks import STALE, Busy, lock
@@ -372,7 +372,7 @@ def checkpoint_of(
 ) -> Path:
     "The file of the run's last network, or of the best one; a file is itself."
     check_in("which", which, ("last", "best"))
-    if (path := Path(folder)).is_file():
+    if (path := check_path("folder", folder)).is_file():
         return path
     kept = path / "checkpoints"
     return kept / "best.safetensors" if which == "best" else latest_checkpoint(kept)

@@ -193,7 +193,11 @@ def test_high_above_n():
     "features, options, message",
     [
         (np.ones((3, 4), np.float32), {}, "at least 4 images .*, got 3"),
-        (np.full((9, 4), np.nan, np.float32), {}, "finite, got NaN or infinity in 9 rows, the first is row 0"),
+        (
+            np.full((9, 4), np.nan, np.float32),
+            {},
+            "finite, got NaN or infinity in 9 of 9 rows, the first of them row 0",
+        ),
         (np.ones((9, 4), int), {}, "float array"),
         (np.ones(9, np.float32), {}, "float array"),
         ([[1.0, 2.0]], {}, "float array"),

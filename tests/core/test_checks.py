@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+import torch
 
-from dcacn_nb.core.checks import check_float, check_in, check_int, describe
+from dcacn_nb.core.checks import check_features, check_float, check_in, check_int, describe
 
 
 @pytest.mark.parametrize(
@@ -53,3 +54,16 @@ def test_good_values_come_back_as_plain_ones():
 def test_values_are_described_for_messages():
     assert describe(np.zeros((2, 3), np.uint8)) == "ndarray (2, 3) uint8"
     assert describe([1, 2]) == "list of length 2" and describe(3) == "int"
+
+
+@pytest.mark.parametrize("make", [np.asarray, torch.from_numpy, lambda rows: torch.from_numpy(rows).bfloat16()])
+def test_check_features_names_the_rows(make):
+    "NaN and infinity, then values too large or small; views are looked at, zeros are taken."
+    rows = np.ones((3000, 2, 4), np.float32)
+    check_features(make(rows)), check_features(make(rows * 0))
+    for value, says in [(np.nan, "row 2999"), (-np.inf, "row 2999"), (-(2.0**60), r"got 1\.15292e\+18 in row 2999")]:
+        rows[2999, 1, 3] = value
+        with pytest.raises(ValueError, match=says):
+            check_features(make(rows))
+    with pytest.raises(ValueError, match="finite, got NaN or infinity in 1 of 2 rows"):
+        check_features(np.ma.masked_invalid([[1.0, 2.0], [np.inf, 3.0]]))

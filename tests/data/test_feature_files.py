@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from dcacn_nb.data import feature_set as module
+from dcacn_nb.data import scratch
 from dcacn_nb.data.feature_set import FeatureSet, load_features, save_features
 
 FEATURES = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
@@ -85,3 +87,57 @@ def test_what_stands_beside_the_features_is_checked(about, tmp_path):
         load_features(tmp_path / "a.npz")
     np.savez(tmp_path / "a.npz", features=FEATURES, dcacn_nb=np.array(json.dumps({"paths": list("abcde"), "more": 1})))
     assert load_features(tmp_path / "a.npz").paths == list("abcde")
+
+
+def test_memory_is_measured_by_what_an_array_declares(tmp_path, monkeypatch):
+    "Not by the file: a small compressed one may hold gigabytes. Large rows are put in a mapped file, in any order."
+    taken = []
+    monkeypatch.setattr(scratch, "LARGE", 1000)
+    monkeypatch.setattr(scratch, "check_room", lambda folder, size, what: taken.append(size))
+    monkeypatch.setenv("DCACN_CACHE", str(tmp_path / "cache"))
+    rows = np.ones((500, 30))
+    for order in "CF":
+        np.savez_compressed(tmp_path / "a.npz", features=np.asarray(rows, order=order))
+        assert (tmp_path / "a.npz").stat().st_size < 2000
+        assert np.array_equal(load_features(tmp_path / "a.npz").features.numpy(), rows)
+    assert taken == [120_000, 60_000] * 2, "as float64 and as float32"
+    (tmp_path / "a.npz").write_bytes(zipped(features=header((10**6, 2))))
+    with pytest.raises(ValueError, match=r"a\.npz' cannot be read \(features is cut short\)"):
+        load_features(tmp_path / "a.npz")
+    assert len(taken) == 4, "no room is taken for what is not there"
+
+
+def no_memory(*args):
+    raise RuntimeError("[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate memory")
+
+
+@pytest.mark.parametrize(
+    "arrays, says",
+    [
+        ({"features": np.full((5, 3), np.nan)}, "features must be finite, got NaN"),
+        ({"features": np.ones((5, 3), int)}, r"features must be floating-point numbers, got int64; convert"),
+        ({"features": FEATURES * np.float32(1e20)}, r"between 1e-10 and 1e\+15 .*, got \d\.\d+e\+20 in row \d; divide"),
+        ({"features": FEATURES * np.float32(1e-42)}, r"got \d\.\d+e-42 in row \d; divide"),
+        ({"features": FEATURES.astype(float) * 1e300}, r"got \d\.\d+e\+300 in row \d; divide"),
+        ({"features": FEATURES, "paths": np.array([["p", "q"]] * 5)}, r"paths must name one file per row .*\(5, 2\)"),
+        ({"features": FEATURES, "paths": np.array([b"\xff"] * 5)}, "can't decode byte 0xff"),
+        ({"features": FEATURES, "labels": np.arange(5, dtype=np.uint64) + 2**63}, r"labels must be below 2\*\*63"),
+        ({"x": FEATURES, "y": FEATURES}, "must hold an array named 'features', it holds x, y"),
+    ],
+)
+def test_what_is_wrong_with_features_names_their_file(arrays, says, tmp_path):
+    np.savez(tmp_path / "wrong.npz", **arrays)
+    with pytest.raises(ValueError, match=rf"^features file '.*wrong\.npz'[: ].*{says}"):
+        load_features(tmp_path / "wrong.npz")
+
+
+def test_a_lack_of_memory_names_the_file(tmp_path, monkeypatch):
+    path = saved(tmp_path / "a.npz")
+    monkeypatch.setattr(module, "FeatureSet", no_memory)
+    with pytest.raises(ValueError, match=r"a\.npz': .*can't allocate memory"):
+        load_features(path)
+
+
+def test_names_may_be_bytes(tmp_path):
+    np.savez(tmp_path / "a.npz", features=FEATURES, paths=np.array([f"é{i}.png".encode() for i in range(5)]))
+    assert load_features(tmp_path / "a.npz").paths == [f"é{i}.png" for i in range(5)]

@@ -104,3 +104,20 @@ def test_without_avif_a_sentence_says_what_to_install(tmp_path, monkeypatch):
     found = list_images(tmp_path / "x")
     assert found.files == ["a.png"] and "1 .avif file is left out; install a newer Pillow" in found.notes[1]
     assert ".avif" not in image_file.image_suffixes()
+
+
+@pytest.mark.parametrize("suffix", [".avif", ".mpo", ".heic"])
+def test_further_pictures_of_a_file_are_counted(suffix, tmp_path, request):
+    "The first is taken; a sentence says how many are not read."
+    first, *more = [Image.fromarray(blocks(40, 60, seed)) for seed in range(3)]
+    path = tmp_path / "x" / f"several{suffix}"
+    path.parent.mkdir()
+    if suffix == ".heic":
+        request.getfixturevalue("heif").register_heif_opener()
+    if suffix == ".avif" and not features.check("avif"):
+        pytest.skip("this Pillow has no AVIF")
+    options = {"format": "MPO", "subsampling": 0} if suffix == ".mpo" else {}
+    first.save(path, save_all=True, append_images=more, quality=95, **options)
+    images = load(path.parent)
+    assert images.protocol["notes"] == [f"2 pages or frames not read (several{suffix} 2)"]
+    assert np.abs(images.images[0].numpy().transpose(1, 2, 0).astype(int) - np.asarray(first)).mean() < 8

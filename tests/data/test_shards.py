@@ -250,3 +250,33 @@ def test_an_image_too_large_for_memory_is_not_read(tmp_path, monkeypatch):
 def test_a_folder_of_shards_says_how_to_name_them(three):
     with pytest.raises(ValueError, match=r"found 3 \.tar .*give '.*/\*\.tar'"):
         load(three)
+
+
+def test_system_folders_in_an_archive_are_left_out_as_in_a_folder(tmp_path):
+    "The same images, classes and counts as of the folder that was packed."
+    root = class_tree(tmp_path / "x", names=("ant", "bee"), each=2)
+    for place in ("@eaDir", ".git/deep", "__MACOSX/ant", "ant/.hidden", "bee/@eaDir"):
+        (root / place).mkdir(parents=True)
+        (root / place / "a.png").write_bytes(png(0))
+    with tarfile.open(tmp_path / "x.tar", "w") as packed:
+        packed.add(root, ".")
+    pack(tmp_path / "y.tar", [(os.path.relpath(p, root), p.read_bytes()) for p in sorted(root.rglob("*.png"))])
+    folder = list_source(root)
+    note = "5 system or hidden folders left out (@eaDir 2, .git 1, .hidden 1, __MACOSX 1)"
+    for listing in (folder, list_source(tmp_path / "x.tar"), list_source(tmp_path / "y.tar")):
+        assert len(listing.files) == 4 and listing.class_names == ["ant", "bee"] and listing.notes == (note,)
+
+
+def test_two_labels_of_one_key_are_refused(tmp_path):
+    "Names with dots: neither label is taken for both images. The same label twice is one."
+    members = [("img.0.png", png(0)), ("img.0.cls", b"3"), ("img.1.png", png(1)), ("img.1.cls", b"4")]
+    with pytest.raises(ValueError, match=r"a\.tar: the files of key 'img' must have one label, got '3' and '4'"):
+        load(pack(tmp_path / "a.tar", members), on_error="skip")
+    same = [*members[:3], ("img.1.cls", b"3"), *samples([2])]
+    assert load(pack(tmp_path / "b.tar", same)).labels.tolist() == [1, 1, 0]
+
+
+def test_a_folder_may_be_called_as_a_tar_file_is(tmp_path):
+    root = class_tree(tmp_path / "x", names=("ant", "bee"), each=2)
+    root = root.rename(tmp_path / "photos.tar")
+    assert list_source(root).class_names == ["ant", "bee"] and list_source([root]).files == list_source(root).files

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 from dataclasses import replace
 
 import pytest
@@ -209,3 +210,9 @@ def test_a_lock_that_is_a_link_is_not_followed(opened, tmp_path):
     with pytest.raises(OSError, match="run_dir cannot be written to .*symbolic link"):
         opened(tmp_path / "run")
     assert target.read_text() == "kept"
+
+
+@pytest.mark.parametrize("wrong", [None, 5, ["run"]])
+def test_what_is_not_a_path_names_its_argument(wrong):
+    with pytest.raises(TypeError, match=rf"folder must be a path, got {re.escape(repr(wrong))}"):
+        load_run(wrong)
