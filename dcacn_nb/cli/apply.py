@@ -78,9 +78,9 @@ def evaluate(
 @guarded
 def predict(
     run_dir: o.RunDir,
-    folder: Annotated[Path, typer.Argument(help="Folder of images, or one image.", show_default=False)],
+    folder: Annotated[Path, typer.Argument(parser=o.path, help="Folder of images, or one image.", show_default=False)],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="CSV file to write: path, cluster, confidence.")
+        Path, typer.Option("--output", "-o", parser=o.path, help="CSV file to write: path, cluster, confidence.")
     ] = Path("clusters.csv"),
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file of that name.")] = False,
     which: o.Weights = o.Which.last,
