@@ -80,7 +80,7 @@ def predict(
     run_dir: o.RunDir,
     folder: Annotated[Path, typer.Argument(parser=o.path, help="Folder of images, or one image.", show_default=False)],
     output: Annotated[
-        Path, typer.Option("--output", "-o", parser=o.path, help="CSV file to write: path, cluster, confidence.")
+        Path, typer.Option("--output", "-o", parser=o.new_file, help="CSV file to write: path, cluster, confidence.")
     ] = Path("clusters.csv"),
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file of that name.")] = False,
     which: o.Weights = o.Which.last,

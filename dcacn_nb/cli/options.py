@@ -107,8 +107,7 @@ def path(text: "str | Path") -> Path:
     if str(found).startswith("~"):  # a file of that name, such as ./~x: nobody must expand it later
         found = found.absolute()
     for part in found.parts:
-        if (length := len(os.fsencode(part))) > LONGEST:
-            raise BadParameter(f"{part[:20]}… is a name of {length} bytes; at most {LONGEST} are possible")
+        _check_length(part, LONGEST)
     try:
         os.lstat(found)
     except OSError as error:
@@ -117,6 +116,19 @@ def path(text: "str | Path") -> Path:
                 f"{str(found)[:20]}… is a path of {len(str(found))} letters, which is too long"
             ) from None
     return found
+
+
+def new_file(text: "str | Path") -> Path:
+    "The path of a file to write; its name leaves room for what is added to it until the file is whole."
+    found = path(text)
+    _check_length(found.name, LONGEST - len("._unreadable..tmp") - 8)
+    return found
+
+
+def _check_length(name: str, longest: int) -> None:
+    "Refuse a name that no disk takes."
+    if (length := len(os.fsencode(name))) > longest:
+        raise BadParameter(f"{name[:20]}… is a name of {length} bytes; at most {longest} are possible")
 
 
 def source(text: str) -> str:
@@ -513,7 +525,7 @@ FeaturesFile = Annotated[
     Option(
         "--output",
         "-o",
-        parser=path,
+        parser=new_file,
         help="File to write: .npz or .safetensors with labels, paths and small pictures; .npy holds features alone.",
         rich_help_panel=OUTPUT,
     ),
@@ -568,7 +580,9 @@ NearThreshold = Annotated[
 ExactOnly = Annotated[bool, Option("--exact", help="Files of the same bytes alone: no encoder is needed.")]
 TableFile = Annotated[
     Path | None,
-    Option("--output", "-o", help="CSV file to write, new.", show_default=False, rich_help_panel=OUTPUT, parser=path),
+    Option(
+        "--output", "-o", help="CSV file to write, new.", show_default=False, rich_help_panel=OUTPUT, parser=new_file
+    ),
 ]
 ExportForm = Annotated[
     ExportTo | None,
@@ -595,7 +609,7 @@ Project = Annotated[str, Option(help="Name of the project, for wandb.", rich_hel
 ExportTarget = Annotated[
     Path,
     Argument(
-        parser=path,
+        parser=new_file,
         help="New file (.csv, .json for Label Studio, .onnx or .pt2 for the network) or folder.",
         show_default=False,
     ),

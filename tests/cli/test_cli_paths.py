@@ -7,6 +7,7 @@ from typing import get_args, get_type_hints
 
 import pytest
 from command import dcacn, folder_of_images
+from typer import BadParameter
 
 from dcacn_nb.cli import options as o
 from dcacn_nb.cli.app import app
@@ -26,7 +27,7 @@ def test_every_path_is_read_alike():
     "No command has a path or a source of its own kind."
     declared = list(options(app))
     paths = [(name, option.parser) for name, kind, option in declared if Path in (kind, *get_args(kind))]
-    assert len(paths) > 30 and {parser for _, parser in paths} == {o.path}, paths
+    assert len(paths) > 30 and {parser for _, parser in paths} == {o.path, o.new_file}, paths
     sources = [option for name, kind, option in declared if name == "source" and option.help != "A known source."]
     assert len(sources) > 8 and {option.parser for option in sources} == {o.source}
 
@@ -68,3 +69,22 @@ def test_paths_that_cannot_be(tmp_path, line, wrong, message):
         re.sub("[─│╭╮╰╯]", " ", dcacn(*(part.format(wrong) for part in line.split()), code=2).stderr).split()
     )
     assert message in said and len(said) < 500
+
+
+def test_names_leave_room_while_a_file_is_written(tmp_path):
+    "The longest name that is taken is written; of the next one, that is said before any work."
+    images = folder_of_images(tmp_path / "images", each=1)
+    longest = next(n for n in range(255, 0, -1) if not refused("n" * n))
+    dcacn("duplicates", images, "--exact", "-o", "n" * (longest - 4) + ".csv")
+    for line in ("embed images -o {}.npz", "predict images images -o {}.csv", "export images {}.csv"):
+        words = line.format("n" * (longest - 3)).split()
+        assert f"at most {longest} are possible" in dcacn(*words, code=2).stderr
+    assert o.path("n" * 255).name == "n" * 255
+
+
+def refused(name):
+    "Whether the name of a new file is refused."
+    try:
+        return not o.new_file(name)
+    except BadParameter:
+        return True
