@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Cluster
 from sklearn.utils import check_random_state, validation
 from sklearn.utils.validation import check_is_fitted
 
-from dcacn_nb.core.checks import check_path
+from dcacn_nb.core.files import user_path
 from dcacn_nb.data.feature_set import FeatureSet, training_tensor
 from dcacn_nb.data.image_set import ImageSet
 from dcacn_nb.data.listing import is_path_list
@@ -94,7 +94,7 @@ class DCACN(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, Bas
 
     def _check_run_dir(self) -> None:
         "Refuse a folder that holds a run: a fit starts a new run, and never replaces one."
-        if self.run_dir is not None and (check_path("run_dir", self.run_dir) / "config.json").exists():
+        if self.run_dir is not None and (user_path(self.run_dir, "run_dir") / "config.json").exists():
             text = f"run_dir {str(self.run_dir)!r} already holds a run; every fit needs a new folder"
             raise FileExistsError(f"{text}: set_params(run_dir='NEW'), or run_dir=None to keep nothing")
 

@@ -14,10 +14,10 @@ from dcacn_nb.baselines._parts.centroids import fit_centres, squared_distances
 from dcacn_nb.clusters.export import cluster_csv
 from dcacn_nb.clusters.names import ClusterName, check_names, suggest_names
 from dcacn_nb.clusters.summary import after_groups, keep_names, write_groups
-from dcacn_nb.core.checks import check_in, check_path
+from dcacn_nb.core.checks import check_in
 from dcacn_nb.core.devices import pick_device
 from dcacn_nb.core.events import Event
-from dcacn_nb.core.files import atomic_write
+from dcacn_nb.core.files import atomic_write, user_path
 from dcacn_nb.core.ranks import join, rank
 from dcacn_nb.core.text import logger
 from dcacn_nb.data.arrays import from_arrays
@@ -223,7 +223,7 @@ def _check_parts(observers, model, config: TrainConfig, run_dir, resume: bool) -
     if model is not None and model.n_clusters != config.n_clusters:
         raise ValueError(f"model has {model.n_clusters} clusters, but n_clusters={config.n_clusters} in the settings")
     if run_dir is not None:
-        check_path("run_dir", run_dir)
+        user_path(run_dir, "run_dir")
     if resume and run_dir is None:
         raise ValueError("resume=True needs run_dir, the folder of the run to resume")
 

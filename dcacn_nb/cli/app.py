@@ -2,6 +2,7 @@
 
 import difflib
 import logging
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -12,7 +13,8 @@ import typer
 
 from dcacn_nb.cli import apply, cache, duplicates, embed, export, grids, plan, similar, sources, track, train
 from dcacn_nb.cli.command import Command, Commands
-from dcacn_nb.cli.output import call, complain, say, steady_streams
+from dcacn_nb.cli.output import call, check_written, complain, say, steady_streams
+from dcacn_nb.core.files import is_full_disk
 from dcacn_nb.core.launch import check_alone, launched
 from dcacn_nb.core.text import printable
 
@@ -52,7 +54,16 @@ class Group(Commands):
     def main(self, *args, **kwargs):
         "Run the program."
         steady_streams()
-        return super().main(*args, **kwargs)
+        call.debug, call.lost = False, ""
+        try:
+            return super().main(*args, **kwargs)
+        except SystemExit as end:
+            raise SystemExit(check_written() or end.code) from None
+        except OSError as error:  # the help that click writes
+            if call.debug or not is_full_disk(error):
+                raise
+            call.lost = error.strerror
+            raise SystemExit(check_written()) from None
 
     def make_context(self, *args, **kwargs):
         "Parse the line up to the name of a command."
@@ -125,6 +136,11 @@ def start(
 ) -> None:
     "Prepare a call."
     call.debug, call.json = debug, False
+    try:
+        os.getcwd()
+    except OSError as error:
+        complain(f"Error: the current folder cannot be used ({error.strerror}); change to one that is there")
+        raise typer.Exit(2) from None
     _take_place(context.invoked_subcommand)
     handler = logging.StreamHandler(sys.stderr)
     handler.setLevel(logging.ERROR if call.rank else logging.NOTSET)

@@ -78,9 +78,9 @@ def evaluate(
 @guarded
 def predict(
     run_dir: o.RunDir,
-    folder: Annotated[Path, typer.Argument(help="Folder of images, or one image.", show_default=False)],
+    folder: Annotated[Path, typer.Argument(parser=o.path, help="Folder of images, or one image.", show_default=False)],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="CSV file to write: path, cluster, confidence.")
+        Path, typer.Option("--output", "-o", parser=o.new_file, help="CSV file to write: path, cluster, confidence.")
     ] = Path("clusters.csv"),
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file of that name.")] = False,
     which: o.Weights = o.Which.last,
@@ -122,6 +122,10 @@ def _check_paths(run_dir: Path, folder: Path, output: Path, overwrite: bool) -> 
         raise BadInput(f"{folder} does not exist; give a folder of images, or one image")
     if output.is_dir():
         raise BadInput(f"--output {output} is a folder; give the CSV file to write")
+    if output.suffix.lower() != ".csv":
+        raise BadInput(f"--output {output} must end in .csv")
+    if output.resolve() == folder.resolve():
+        raise BadInput(f"--output {output} is the image to assign; give another file")
     for path in (output, unread_place(output)):
         if path.exists() and not overwrite:
             raise BadInput(f"--output {output}: {path} exists already; give another file, or --overwrite")

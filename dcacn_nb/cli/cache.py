@@ -1,5 +1,6 @@
 """`dcacn cache`: what is kept of images that were read before, and how to make room."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -48,21 +49,26 @@ def listing(ctx: typer.Context, as_json: o.AsJson = False) -> None:
 def clear(older_than: OlderThan = 0, yes: Yes = False, as_json: o.AsJson = False) -> None:
     "Delete what the cache holds, except what another process uses. Images and runs are not touched."
     from dcacn_nb.data.cache import default_cache, size_in_words
+    from dcacn_nb.data.kept import IN_USE, kept_entries
     from dcacn_nb.data.kept import clear as clear_entries
-    from dcacn_nb.data.kept import kept_entries
 
     found = [entry for entry in kept_entries() if entry.age >= older_than * _DAY]
     total = size_in_words(sum(entry.size for entry in found))
     if not found:
         say(f"Nothing to delete in {default_cache()}")
-        answer({"folder": default_cache(), "removed": 0, "bytes": 0, "in_use": 0})
+        answer({"folder": default_cache(), "removed": 0, "bytes": 0, "in_use": 0, "failed": 0})
         return
     if not yes:
         typer.confirm(f"Delete {len(found):,} entries ({total}) in {default_cache()}?", abort=True, err=as_json)
-    removed, busy = clear_entries(found)
+    removed, left = clear_entries(found)
     freed = sum(entry.size for entry in removed)
-    say(f"{len(removed):,} deleted, {size_in_words(freed)} freed" + (f"; {len(busy)} in use, kept" if busy else ""))
-    answer({"folder": default_cache(), "removed": len(removed), "bytes": freed, "in_use": len(busy)})
+    kept = [f"{count:,} kept ({why})" for why, count in Counter(left.values()).items()]
+    say("; ".join([f"{len(removed):,} deleted, {size_in_words(freed)} freed", *kept]))
+    in_use = sum(why == IN_USE for why in left.values())
+    done = {"folder": default_cache(), "removed": len(removed), "bytes": freed, "in_use": in_use}
+    answer(done | {"failed": len(left) - in_use})
+    if len(left) > in_use:
+        raise typer.Exit(1)
 
 
 def _plain(entry) -> dict:

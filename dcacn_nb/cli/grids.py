@@ -67,7 +67,7 @@ def compare(
     "Run several methods on the same images, views, encoder and budget, over seeds, and tabulate them."
     with checking(ModuleNotFoundError):
         numbers, names = parse_seeds(seeds), _names(METHODS if methods is None else methods)
-        base = parse_settings(settings)
+        base = parse_settings(settings, n_clusters=clusters, image_size=image_size)
         for name in names:
             check_settings(base, clusters, name)
         place = Place(on.value, jobs, _resources(slurm), wait)
@@ -119,7 +119,8 @@ def ablate(
     from dcacn_nb.core.checks import check_in
 
     with checking(ModuleNotFoundError):
-        numbers, base = parse_seeds(seeds), parse_settings(settings)
+        numbers = parse_seeds(seeds)
+        base = parse_settings(settings, n_clusters=clusters, image_size=image_size)
         chosen = [check_in("--factors", name, FACTORS.split(",")) for name in _names(factors)]
         check_settings(base, clusters)
         place = Place(on.value, jobs, _resources(slurm), wait)

@@ -1,5 +1,7 @@
 """Options that several commands share, each written once. Nothing here imports torch: `--help` answers at once."""
 
+import errno
+import os
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
@@ -94,17 +96,61 @@ class PaperSet(str, Enum):
     stl = "STL-10"
 
 
+LONGEST = 255  # bytes of a name, on nearly every disk
+
+
+def path(text: "str | Path") -> Path:
+    "A path as the command line gives it: `~` is the home folder (a shell leaves that of --output=~/x as it is)."
+    if not str(text):
+        raise BadParameter("must name a file or a folder, got ''")
+    found = Path(os.path.expanduser(text))
+    if str(found).startswith("~"):  # a file of that name, such as ./~x: nobody must expand it later
+        found = found.absolute()
+    for part in found.parts:
+        _check_length(part, LONGEST)
+    try:
+        os.lstat(found)
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise BadParameter(
+                f"{str(found)[:20]}… is a path of {len(str(found))} letters, which is too long"
+            ) from None
+    return found
+
+
+def new_file(text: "str | Path") -> Path:
+    "The path of a file to write; its name leaves room for what is added to it until the file is whole."
+    found = path(text)
+    _check_length(found.name, LONGEST - len("._unreadable..tmp") - 8)
+    return found
+
+
+def _check_length(name: str, longest: int) -> None:
+    "Refuse a name that no disk takes."
+    if (length := len(os.fsencode(name))) > longest:
+        raise BadParameter(f"{name[:20]}… is a name of {length} bytes; at most {longest} are possible")
+
+
+def source(text: str) -> str:
+    "A known source, or a path as `path` takes it."
+    found = path(text)
+    return str(found) if found.is_absolute() else text
+
+
 # images
 Source = Annotated[
     str,
     Argument(
-        help="A known source (see: dcacn data list), a folder of images, or a file of features.", show_default=False
+        parser=source,
+        help="A known source (see: dcacn data list), a folder of images, or a file of features.",
+        show_default=False,
     ),
 ]
 OtherSource = Annotated[
     str | None,
     Option(
         "--source",
+        parser=source,
         help="Other images than those trained on: a known source or a folder.",
         show_default=False,
         rich_help_panel=IMAGES,
@@ -114,6 +160,7 @@ RunSource = Annotated[
     str | None,
     Option(
         "--source",
+        parser=source,
         help="Of a run: where its images are now, if they have moved.",
         show_default=False,
         rich_help_panel=IMAGES,
@@ -123,6 +170,7 @@ MovedTo = Annotated[
     str | None,
     Option(
         "--source",
+        parser=source,
         help="Where the images are now, if they have moved; they must be the same.",
         show_default=False,
         rich_help_panel=IMAGES,
@@ -138,11 +186,12 @@ MoreEpochs = Annotated[
         rich_help_panel=TRAINING,
     ),
 ]
-Root = Annotated[Path, Option(help="Folder of the known sources.", rich_help_panel=IMAGES)]
+Root = Annotated[Path, Option(parser=path, help="Folder of the known sources.", rich_help_panel=IMAGES)]
 OtherRoot = Annotated[
     Path | None,
     Option(
         "--root",
+        parser=path,
         help="Folder of the known sources (default: as in training).",
         show_default=False,
         rich_help_panel=IMAGES,
@@ -208,6 +257,7 @@ EncoderWeights = Annotated[
     Path | None,
     Option(
         "--encoder-weights",
+        parser=path,
         metavar="FILE",
         help="Weights of your own (.safetensors, or tensors in a .pth) for the timm or open_clip model of --encoder.",
         show_default=False,
@@ -218,6 +268,7 @@ MovedWeights = Annotated[
     Path | None,
     Option(
         "--encoder-weights",
+        parser=path,
         metavar="FILE",
         help="Where the encoder's weights file is now, if it has moved; it must be the same.",
         show_default=False,
@@ -349,11 +400,12 @@ Settings = Annotated[
 ]
 
 # runs and their output
-RunDir = Annotated[Path, Argument(help="Folder of a run.", show_default=False)]
+RunDir = Annotated[Path, Argument(parser=path, help="Folder of a run.", show_default=False)]
 NewRunDir = Annotated[
     Path | None,
     Option(
         "--run-dir",
+        parser=path,
         help="New folder for the run (default: runs/SOURCE-SEED-N).",
         show_default=False,
         rich_help_panel=OUTPUT,
@@ -363,6 +415,7 @@ Names = Annotated[
     Path | None,
     Option(
         "--names",
+        parser=path,
         help="Text file of words, one per line, to name clusters with (open_clip encoders; default: a built-in list).",
         show_default=False,
         rich_help_panel=OUTPUT,
@@ -371,6 +424,7 @@ Names = Annotated[
 SortInto = Annotated[
     Path | None,
     Option(
+        parser=path,
         help="New folder for copies of the images, one flat folder per cluster.",
         show_default=False,
         rich_help_panel=OUTPUT,
@@ -395,6 +449,7 @@ GridFolder = Annotated[
     Path | None,
     Option(
         "--folder",
+        parser=path,
         help="Folder of the grid, new or to be resumed (default: runs/COMMAND-SOURCE).",
         show_default=False,
         rich_help_panel=OUTPUT,
@@ -453,7 +508,7 @@ Wait = Annotated[
         rich_help_panel=GRID,
     ),
 ]
-OneGrid = Annotated[Path, Argument(help="Folder of a grid, as --folder named it.", show_default=False)]
+OneGrid = Annotated[Path, Argument(parser=path, help="Folder of a grid, as --folder named it.", show_default=False)]
 Quoted = Annotated[
     PaperSet | None,
     Option(
@@ -470,6 +525,7 @@ FeaturesFile = Annotated[
     Option(
         "--output",
         "-o",
+        parser=new_file,
         help="File to write: .npz or .safetensors with labels, paths and small pictures; .npy holds features alone.",
         rich_help_panel=OUTPUT,
     ),
@@ -506,7 +562,7 @@ class TrackTo(str, Enum):
 
 
 RunOrFeatures = Annotated[
-    Path, Argument(help="Folder of a run, a file of features, or a folder of images.", show_default=False)
+    Path, Argument(help="Folder of a run, a file of features, or a folder of images.", show_default=False, parser=path)
 ]
 QueryImage = Annotated[
     str, Argument(help="One of the images (its file, or its number), or another image file.", show_default=False)
@@ -524,7 +580,9 @@ NearThreshold = Annotated[
 ExactOnly = Annotated[bool, Option("--exact", help="Files of the same bytes alone: no encoder is needed.")]
 TableFile = Annotated[
     Path | None,
-    Option("--output", "-o", help="CSV file to write, new.", show_default=False, rich_help_panel=OUTPUT),
+    Option(
+        "--output", "-o", help="CSV file to write, new.", show_default=False, rich_help_panel=OUTPUT, parser=new_file
+    ),
 ]
 ExportForm = Annotated[
     ExportTo | None,
@@ -541,6 +599,7 @@ TrackFolder = Annotated[
     Option(
         "--output",
         "-o",
+        parser=path,
         help="Folder for its files (default: RUN_DIR/tensorboard; for wandb RUN_DIR).",
         show_default=False,
         rich_help_panel=OUTPUT,
@@ -550,7 +609,9 @@ Project = Annotated[str, Option(help="Name of the project, for wandb.", rich_hel
 ExportTarget = Annotated[
     Path,
     Argument(
-        help="New file (.csv, .json for Label Studio, .onnx or .pt2 for the network) or folder.", show_default=False
+        parser=new_file,
+        help="New file (.csv, .json for Label Studio, .onnx or .pt2 for the network) or folder.",
+        show_default=False,
     ),
 ]
 OnlyGroups = Annotated[

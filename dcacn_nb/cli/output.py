@@ -29,11 +29,12 @@ from rich.console import Console
 from rich.table import Table
 
 from dcacn_nb.cli import signals
+from dcacn_nb.core.files import is_full_disk
 from dcacn_nb.core.text import one_line, printable
 
 # switches of the present call, the options given to it (argument -> as written), what an interrupted or failed call
 # adds; every call sets them again
-call = SimpleNamespace(debug=False, json=False, on_interrupt="", on_failure="", rank=0, given={})
+call = SimpleNamespace(debug=False, json=False, on_interrupt="", on_failure="", rank=0, given={}, lost="")
 
 
 def steady_streams() -> None:
@@ -66,25 +67,42 @@ def _print(stderr: bool, *parts: object) -> None:
         return
     console = Console(stderr=stderr, soft_wrap=True, markup=False, highlight=False, force_jupyter=False)
     shown = [printable(part) if isinstance(part, str) else part for part in parts]
-    with console.capture() as text:  # rich would end the process where nobody listens
-        console.print(*shown)
-    _write(sys.stderr if stderr else sys.stdout, text.get())
+    stream = sys.stderr if stderr else sys.stdout
+    with _heard(stream):
+        with console.capture() as text:  # rich would end the process where nobody listens
+            console.print(*shown)
+        stream.write(text.get())
+        stream.flush()
 
 
 def answer(result: dict) -> None:
     "The one JSON object of a call, if it was asked for."
     if call.json and not call.rank:
-        _write(sys.stdout, json.dumps(_strict(result)) + "\n")
+        with _heard(sys.stdout):
+            sys.stdout.write(json.dumps(_strict(result)) + "\n")
+            sys.stdout.flush()
 
 
-def _write(stream: TextIO, text: str) -> None:
+@contextmanager
+def _heard(stream: TextIO) -> Iterator[None]:
     "Write; if nobody listens any more, as after `| head` or in a closed terminal, the work goes on in silence."
     try:
-        stream.write(text)
-        stream.flush()
-    except OSError:
+        yield
+    except OSError as error:
+        if is_full_disk(error) and stream is sys.stdout:  # somebody wants it: said at the end, see `check_written`
+            call.lost = error.strerror
         with open(os.devnull, "wb") as nothing:
             os.dup2(nothing.fileno(), stream.fileno())  # or the interpreter would complain at its end
+
+
+def check_written() -> int:  # exit code
+    "At the end, say whether standard output was written."
+    with _heard(sys.stdout):
+        sys.stdout.flush()  # of what click has written itself
+    if not call.lost:
+        return 0
+    complain(f"Failed: standard output: {call.lost}")
+    return 1
 
 
 def _strict(value: object) -> object:

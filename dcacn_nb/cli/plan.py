@@ -46,7 +46,7 @@ def plan(
 ) -> None:
     "Measure a few steps of a run, and say how long the whole would take here, with how much memory and disk."
     with checking():
-        base = parse_settings(settings)
+        base = parse_settings(settings, n_clusters=clusters, image_size=image_size)
         check_settings(base, clusters, method)
         check_together(base)
         check_source(source)

@@ -25,6 +25,8 @@ def parse_value(
         return text
     wanted, read = _TYPES[type(default)]
     try:
+        if "_" in text and wanted != "a word":  # Python reads 1_0 as 10
+            raise ValueError(text)
         return read(text)
     except ValueError:
         raise ValueError(f"--set {name}={text}: {name} must be {wanted}") from None
@@ -51,8 +53,9 @@ _TYPES: "dict[type, tuple[str, Callable]]" = {
 
 def parse_settings(
     pairs: "list[str] | None",  # ["lr=0.001", ...]
+    **options: object,  # field of TrainConfig -> value of the option that sets it; None: not given
 ) -> dict:  # field of TrainConfig -> value
-    "The `--set` options as a dictionary."
+    "The `--set` options as a dictionary; what is given twice with different values is refused."
     for pair in pairs or []:  # before torch is loaded
         if "=" not in pair:
             raise ValueError(f"--set {pair}: write NAME=VALUE, e.g. --set lr=0.001")
@@ -62,11 +65,14 @@ def parse_settings(
     from dcacn_nb.method.config import TrainConfig
 
     defaults = {field.name: field.default for field in dataclasses.fields(TrainConfig)}
-    settings = {}
+    settings: dict = {}
+    known = {name: value for name, value in options.items() if value is not None}
     for pair in pairs:
         name, _, text = pair.partition("=")
         check_in("setting", name, list(defaults))
         settings[name] = parse_value(name, text, defaults[name])
+        if known.setdefault(name, settings[name]) != settings[name]:
+            raise ValueError(f"--set {pair}: {name} is given as {known[name]} too; give it once")
     return settings
 
 
@@ -75,6 +81,8 @@ def parse_seeds(
 ) -> "list[int]":
     "Seeds from text."
     try:
+        if "_" in text:
+            raise ValueError(text)
         first, dash, last = text.partition("-")
         seeds = list(range(int(first), int(last) + 1)) if dash else [int(part) for part in text.split(",")]
     except ValueError:

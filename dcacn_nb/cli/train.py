@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from dcacn_nb.cli import options as o
-from dcacn_nb.cli.output import BadInput, checking, complain, guarded, refuse_idle, say
+from dcacn_nb.cli.output import BadInput, call, checking, complain, guarded, refuse_idle, say
 from dcacn_nb.cli.reading import (
     check_encoder,
     check_number,
@@ -82,7 +82,8 @@ def fit(
     method = "finetune" if (preset, method) == (o.Preset.finetune, "dcacn") else method
     then = check_sort_into(sort_into, source, run_dir, sort_how.value)
     named = given(epochs=epochs, batch_size=batch_size, amp=amp, backbone=backbone, width=width, attention=attention)
-    changes = _changes({"seed": seed, "device": device} | named, settings, clusters, method)
+    named |= {"seed": seed, "device": device}
+    changes = _changes(named, settings, clusters, method, image_size=image_size)
     check_source(source)
     check_options(source)
     tuned, encoder_weights = weights_to_tune(method, encoder_weights)
@@ -106,10 +107,13 @@ def fit(
     finish(run, images, run_dir, then)
 
 
-def _changes(named: dict, settings: "list[str] | None", clusters: "int | None" = None, method: str = "dcacn") -> dict:
-    "Fields of TrainConfig from options and from `--set`, which comes last; refused if wrong for any images."
+def _changes(
+    named: dict, settings: "list[str] | None", clusters: "int | None" = None, method: str = "dcacn", **more
+) -> dict:
+    "Fields of TrainConfig from options and from `--set`; refused if wrong for any images, or given twice."
     with checking():
-        changes = named | parse_settings(settings)
+        asked = {name: value for name, value in named.items() if name in call.given}  # a seed has a default
+        changes = named | parse_settings(settings, n_clusters=clusters, **more, **asked)
         check_settings(changes, clusters, method)
     return changes
 

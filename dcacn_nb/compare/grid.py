@@ -18,7 +18,7 @@ from dcacn_nb.compare.tables import SCORES
 from dcacn_nb.compare.work import Observer, Work, check_notebook, finished, read_object, write_object
 from dcacn_nb.core.checks import check_in
 from dcacn_nb.core.events import EpochDone, Evaluated, RunStarted
-from dcacn_nb.core.files import sweep
+from dcacn_nb.core.files import sweep, user_path
 from dcacn_nb.core.launch import check_alone
 from dcacn_nb.core.text import logger, one_line
 from dcacn_nb.data.feature_set import training_tensor
@@ -54,7 +54,7 @@ def run_grid(
     progress: bool = False,  # show how far the whole grid is
 ) -> pd.DataFrame:  # what `collect(folder)` returns at the end
     "Run every cell that is neither finished nor held by another process; a failure is recorded, and the rest runs."
-    folder, resources = Path(folder), resources or {}
+    folder, resources = user_path(folder), resources or {}
     check_alone("run_grid")  # processes share a grid by its folder, each with cells of its own
     check_in("on", on, ENGINES)
     check_engine(on, resources)
@@ -83,7 +83,7 @@ def collect(
     unfinished: bool = False,  # include runs that are not done yet
 ) -> pd.DataFrame:  # one row per run; empty, with all columns, if none is done
     "One row per finished run: its scores at the last epoch, label-free figures, cost, protocol, budget and versions."
-    rows = [row for folder in folders for row in _rows(Path(folder), unfinished)]
+    rows = [row for folder in folders for row in _rows(user_path(folder), unfinished)]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -91,7 +91,7 @@ def failures(
     folder: "str | Path",  # of a grid
 ) -> "dict[str, str]":  # the cell's path -> what went wrong
     "The cells that failed."
-    folder = Path(folder)
+    folder = user_path(folder)
     found = {}
     for path in sorted(folder.glob("*/*/seed-*/failed.json")):
         try:

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from dcacn_nb.compare.work import read_object, seconds_in, write_object
 from dcacn_nb.core.events import RunFinished, RunStarted, StepDone
+from dcacn_nb.core.files import user_path
 from dcacn_nb.core.locks import is_held
 from dcacn_nb.core.text import logger, printable
 from dcacn_nb.runs.log import first_event, last_events
@@ -142,7 +143,7 @@ def grid_progress(
 ) -> GridState:
     "How far a grid is."
     known = {} if finished is None else finished
-    folder = Path(folder)
+    folder = user_path(folder)
     if not (folder / "grid.json").exists():
         raise FileNotFoundError(f"folder must hold a grid, that is, a grid.json, got {str(folder)!r}")
     there = [path.relative_to(folder).as_posix() for path in sorted(folder.glob("*/*/seed-*")) if path.is_dir()]

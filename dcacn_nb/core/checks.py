@@ -2,8 +2,6 @@
 
 import difflib
 import math
-from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -64,16 +62,6 @@ def check_in(
         text = f"{name} must be one of the {len(options)} known ones, got {value!r}"
         raise ValueError(text + (hint or f"; the known ones are {known}"))
     raise ValueError(f"{name} must be one of {known}, got {value!r}{hint}")
-
-
-def check_path(
-    name: str,  # the argument's name, for the message
-    value: object,  # what the caller gave
-) -> Path:
-    "`value` as a path, or a TypeError that names the argument."
-    if not isinstance(value, (str, PathLike)):
-        raise TypeError(f"{name} must be a path, got {value!r} ({type(value).__name__})")
-    return Path(value)
 
 
 def describe(

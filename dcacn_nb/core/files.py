@@ -83,6 +83,18 @@ def read_json(
         raise ValueError(f"{str(path)!r} is damaged ({error}); {remedy}") from None
 
 
+def user_path(
+    path: Any,  # given by a user; `~` is the home folder
+    name: str = "folder",  # of the argument, for the message
+) -> Path:
+    "A path as it is meant; an empty one is refused: for `Path` it would be the current folder."
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"{name} must be a path, got {path!r} ({type(path).__name__})")
+    if not str(path):
+        raise ValueError(f"{name} must name a folder, got {path!r}")
+    return Path(path).expanduser()
+
+
 def inside(
     home: "str | Path",  # a folder; may itself be reached through a link
     path: "str | Path",  # of a file to be written, renamed or deleted in it

@@ -19,6 +19,7 @@ _WORK = re.compile(r"\.(part|probe)-\w+")
 _NETWORK = re.compile(r"[^.].*\.(onnx|safetensors)")
 _TEMPORARY = r"\.(state\.json|measured\.npy)\.\w+\.tmp"
 _OURS = re.compile(rf"\w+\.npy|state\.json|\.lock(\.\d+)?|{_TEMPORARY}")  # files of an entry that is a folder
+IN_USE = "in use"
 _FRESH = 5  # seconds in which a process that begins may not have locked its folder yet
 
 
@@ -49,14 +50,18 @@ def kept_entries(
 def clear(
     entries: Iterable[Kept],
     older_than: float = 0,  # seconds: entries used since then stay
-) -> "tuple[list[Kept], list[Kept]]":  # removed, and in use by another process
-    "Remove entries of the cache; what is in use stays."
+) -> "tuple[list[Kept], dict[Kept, str]]":  # removed; not removed, and why
+    "Remove entries of the cache; what is in use by another process stays."
     removed: list[Kept] = []
-    busy: list[Kept] = []
+    left: dict[Kept, str] = {}
     for entry in entries:
         if entry.age >= older_than:
-            (removed if _remove(entry) else busy).append(entry)
-    return removed, busy
+            why = _remove(entry)
+            if why:
+                left[entry] = why
+            else:
+                removed.append(entry)
+    return removed, left
 
 
 def _inside(folder: Path) -> "Iterator[Path]":
@@ -114,23 +119,25 @@ def _noted(path: Path) -> dict:
     return noted if isinstance(noted, dict) else {}
 
 
-def _remove(entry: Kept) -> bool:
-    "Remove an entry; False if another process uses it."
+def _remove(entry: Kept) -> str:  # why it could not be; empty: it is gone
+    "Remove an entry, unless another process uses it."
     try:
         if entry.path.is_symlink():
-            return False
+            return "became a link"
         if not entry.path.is_dir():
             for file in reversed(entry.files):  # the note first: without it, the rest is no entry
                 file.unlink(missing_ok=True)
-            return True
+            return ""
         if entry.kind == "unfinished" and entry.age < _FRESH:
-            return False
+            return IN_USE
         with lock(entry.path / ".lock"):
             for file in entry.files:
                 if not file.name.startswith(".lock"):
                     file.unlink(missing_ok=True)
         if all(_OURS.fullmatch(file.name) for file in _inside(entry.path)):  # else it holds what is not ours
             shutil.rmtree(entry.path)
-        return True
-    except (Busy, OSError):
-        return False
+        return ""
+    except Busy:
+        return IN_USE
+    except OSError as error:
+        return error.strerror or str(error)

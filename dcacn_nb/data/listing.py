@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from dcacn_nb.core.files import user_path
 from dcacn_nb.data.catalogue import SOURCES
 from dcacn_nb.data.image_file import Inside, image_suffixes, is_image_inside, suffix_of, unreadable_kinds
 from dcacn_nb.data.shards import Shards, classes_of, read_members, shard_files
@@ -327,7 +328,7 @@ def list_source(
         return packed
     if is_path_list(source):
         return list_files(source)
-    path = Path(source).expanduser()
+    path = user_path(source, "source")
     if path.is_dir():
         return list_images(path)
     if path.is_file() and (suffix_of(path.name) in image_suffixes() or is_image_inside(path)):

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from dcacn_nb.core.checks import check_in
-from dcacn_nb.core.files import atomic_write
+from dcacn_nb.core.files import atomic_write, user_path
 from dcacn_nb.encoders.encoder import load_encoder
 from dcacn_nb.encoders.networks import Network, Pixels
 from dcacn_nb.encoders.onnx_files import open_session
@@ -72,7 +72,7 @@ def export_network(
     weights: "str | Path | None" = None,  # the encoder's weights file, if it has moved
 ) -> Exported:
     "Write a run's network, and a model card beside it; nothing is written if the file would not say the same."
-    run_dir, target = Path(run_dir), Path(target).expanduser()
+    run_dir, target = user_path(run_dir, "run_dir"), Path(target).expanduser()
     check_in("ending of the file", target.suffix.lower(), FORMATS)
     card = target.with_suffix(".md")
     for path in (target, card):

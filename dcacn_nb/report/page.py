@@ -10,7 +10,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from dcacn_nb.core.files import atomic_write, sweep
+from dcacn_nb.core.files import atomic_write, sweep, user_path
 from dcacn_nb.core.text import logger
 from dcacn_nb.data.unread import UNREADABLE, unread, unread_in_words
 from dcacn_nb.report import clusters_shown, run_files
@@ -44,7 +44,7 @@ def write_report(
     folder: "str | Path",  # a run folder: with events.jsonl
 ) -> Path:  # folder/report.html
     "Write the report of a run, finished or not: one HTML file without scripts that needs no network."
-    folder = Path(folder)
+    folder = user_path(folder)
     sweep(folder)
     pages = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined)
     page = pages.get_template("page.html").render(_values(_read(folder)))

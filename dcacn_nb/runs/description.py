@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dcacn_nb.core.files import read_json, read_regular
+from dcacn_nb.core.files import read_json, read_regular, user_path
 from dcacn_nb.core.text import logger
 from dcacn_nb.data.cache import default_cache
 
@@ -93,7 +93,7 @@ def read_about(
     folder: "str | Path",  # a run folder
 ) -> dict:  # method, options, config, fingerprint, encoder, protocol; the last three may be empty
     "A run's config.json; a ValueError names what is wrong with it."
-    path = Path(folder) / CONFIG
+    path = user_path(folder) / CONFIG
     return check_complete(read_json(path, _REMEDY), path)
 
 
@@ -148,7 +148,7 @@ def read_reading(
     folder: "str | Path",  # a run folder
 ) -> "tuple[dict, bool] | None":  # the reading, and whether this user wrote it; None: there is none
     "A run's source.json; only keys that are known, with values that can be right."
-    path = Path(folder) / SOURCE
+    path = user_path(folder) / SOURCE
     try:
         values = read_json(path, _REMEDY)
     except FileNotFoundError:

@@ -30,9 +30,9 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from dcacn_nb.core.checks import check_in, check_int, check_path
+from dcacn_nb.core.checks import check_in, check_int
 from dcacn_nb.core.events import EpochDone, Event
-from dcacn_nb.core.files import atomic_write, inside, sweep
+from dcacn_nb.core.files import atomic_write, inside, sweep, user_path
 from dcacn_nb.core.locks import STALE, Busy, lock
 from dcacn_nb.core.text import logger
 from dcacn_nb.method.config import TrainConfig, completed, from_dict
@@ -131,7 +131,7 @@ class RunFolder:
         resume: bool = False,  # resume the run that is there; with no checkpoint yet, it starts over
         notes: "dict[str, bytes] | None" = None,  # further files, by name: written before the folder becomes a run
     ):
-        self.path, self.state, self.about = Path(path).absolute(), state, about
+        self.path, self.state, self.about = user_path(path, "run_dir").absolute(), state, about
         self.checkpoints = self.path / "checkpoints"
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -347,7 +347,7 @@ def about_run(
     folder: "str | Path",  # a run folder, or one checkpoint file, in it or elsewhere
 ) -> dict:  # as `read_about` gives it
     "What a run says about itself in its config.json; without one, what its checkpoint says."
-    path = Path(folder)
+    path = user_path(folder)
     home = path
     if path.is_file():
         home = path.parent.parent if path.parent.name == "checkpoints" else path.parent
@@ -372,7 +372,7 @@ def checkpoint_of(
 ) -> Path:
     "The file of the run's last network, or of the best one; a file is itself."
     check_in("which", which, ("last", "best"))
-    if (path := check_path("folder", folder)).is_file():
+    if (path := user_path(folder)).is_file():
         return path
     kept = path / "checkpoints"
     return kept / "best.safetensors" if which == "best" else latest_checkpoint(kept)

@@ -25,7 +25,7 @@ from dcacn_nb.core.events import (
     from_dict,
     to_dict,
 )
-from dcacn_nb.core.files import atomic_write, inside, open_regular, sweep
+from dcacn_nb.core.files import atomic_write, inside, open_regular, sweep, user_path
 from dcacn_nb.core.text import logger
 from dcacn_nb.runs.lines import CHUNK, Appender, Tail, complete_lines
 from dcacn_nb.runs.snapshots import DamagedSnapshot, read_snapshot, write_snapshot
@@ -37,7 +37,7 @@ SAID = 3  # damaged snapshots that are named one by one
 
 def _file(path: "str | Path") -> Path:
     "The log file of a run folder, or the file itself."
-    path = Path(path)
+    path = user_path(path)
     return path if path.suffix == ".jsonl" else path / EVENTS
 
 

@@ -18,6 +18,7 @@ from PIL import Image
 
 from dcacn_nb.core.checks import check_in
 from dcacn_nb.core.events import Event, RunFinished, RunStarted, StepDone
+from dcacn_nb.core.files import user_path
 from dcacn_nb.core.text import logger, printable
 from dcacn_nb.core.words import LANGUAGES, load_words
 from dcacn_nb.report.picture import Picture
@@ -142,9 +143,10 @@ class LiveWidget(anywidget.AnyWidget):
         **kwargs,  # as for the class
     ) -> "LiveWidget":
         "A widget that follows a run's folder from the first event on."
-        if Path(folder).is_file():
+        folder = user_path(folder)
+        if folder.is_file():
             raise ValueError(
-                f"folder must be the folder of a run, got the file {str(folder)!r}; give {str(Path(folder).parent)!r}"
+                f"folder must be the folder of a run, got the file {str(folder)!r}; give {str(folder.parent)!r}"
             )
         widget = cls(folder=folder, **kwargs)
         widget.follow(folder)

@@ -1,5 +1,6 @@
 "`dcacn cache`: what is kept, and room; and what is said where pictures changed."
 
+import errno
 import json
 
 import pytest
@@ -38,6 +39,18 @@ def test_the_cache_is_cleared_when_asked(cache):
     found = call("clear", input="y\n")
     assert found.exit_code == 0 and "2 deleted" in found.output and [path.name for path in cache.iterdir()] == ["key"]
     assert "0 entries" in call().output
+
+
+def test_what_cannot_be_deleted_is_said(cache, monkeypatch):
+    "Without permission, or on a disk that is read-only, nothing is in use; the reason is said, and the call failed."
+
+    def refused(path, missing_ok=False):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr("pathlib.Path.unlink", refused)
+    found = call("clear", "--yes", "--json")
+    assert found.exit_code == 1 and "0 deleted, 0 B freed; 2 kept (Permission denied)" in found.stderr, found.stderr
+    assert json.loads(found.stdout)["in_use"] == 0 and json.loads(found.stdout)["failed"] == 2
 
 
 def test_changed_pictures_are_said(tmp_path, capsys, monkeypatch):

@@ -71,6 +71,18 @@ def test_predict_refuses_to_overwrite(photos):
         assert message in dcacn("predict", run, images, "-o", place, code=2).stderr
 
 
+def test_predict_replaces_no_picture(photos):
+    "Whatever --overwrite says: neither an image of the folder nor the image itself, which may have any name."
+    images, run = photos
+    image = images / "dark" / "0.png"
+    before = image.read_bytes()
+    assert "must end in .csv" in dcacn("predict", run, images, "-o", image, "--overwrite", code=2).stderr
+    odd = Path("odd.csv")
+    odd.write_bytes(before)
+    assert "is the image to assign" in dcacn("predict", run, odd, "-o", odd, "--overwrite", code=2).stderr
+    assert image.read_bytes() == odd.read_bytes() == before
+
+
 def test_report(finished):
     result = machine("report", finished)
     assert result["run_dir"] == str(finished) and result["reports"] == [str(finished / "report.html")]

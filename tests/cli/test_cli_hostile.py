@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 import pytest
-from command import TINY, dcacn, folder_of_images
+from command import dcacn, folder_of_images
 
 pytest.importorskip("anywidget", reason="needs Jupyter's widgets")
 from dcacn_nb.widgets import ClusterBrowser, ClusterHealth, Curves, MapViewer
@@ -24,7 +24,8 @@ def runs(tmp_path_factory):
     settings = ("-k", 2, "--epochs", 1, "--set", "batch_size=8", "--set", "device=cpu", "--set", "snapshot_every=1")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("dcacn_nb.fitting.write_report", lambda folder: None)
-        dcacn("fit", images, "--encoder", "none", "--run-dir", root / "images", *TINY, *settings)
+        pixels = ("--encoder", "none", "--set", "width=2", "--set", "n_local=0")
+        dcacn("fit", images, "--run-dir", root / "images", *pixels, *settings)
         dcacn("fit", root / "rows.npz", "--run-dir", root / "features", *settings)
     for kind in ("images", "features"):
         (root / kind / "clusters.json").write_text('{"version": 1, "clusters": 2, "names": {"0": "cats"}}')

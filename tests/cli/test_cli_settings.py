@@ -1,6 +1,7 @@
 "Settings and seeds from text."
 
 import pytest
+from command import dcacn
 
 from dcacn_nb.cli.settings import check_settings, parse_seeds, parse_settings
 
@@ -26,6 +27,8 @@ def test_text_becomes_what_the_default_is():
         ("lr", "--set lr: write NAME=VALUE"),
         ("learning_rate=1", "setting must be one of"),
         ("epochs=1e3", "--set epochs=1e3: epochs must be a whole number"),
+        ("epochs=1_0", "--set epochs=1_0: epochs must be a whole number"),
+        ("lr=1_0.5", "lr must be a number"),
         ("n_local=2.0", "--set n_local=2.0: n_local must be a whole number"),
         ("compile=maybe", "--set compile=maybe: compile must be true or false"),
         ("ratio=wide", "--set ratio=wide: ratio must be two numbers with a comma, such as 0.5,1"),
@@ -57,3 +60,26 @@ def test_seeds():
 def test_wrong_seeds_are_refused(text):
     with pytest.raises(ValueError, match=f"--seeds {text}: "):
         parse_seeds(text)
+
+
+@pytest.mark.parametrize(
+    "line, message",
+    [
+        ("-k 2 --set n_clusters=3", "--set n_clusters=3: n_clusters is given as 2 too; give it once"),
+        ("-k auto --set n_clusters=3", "given as auto too"),
+        ("--epochs 1 --set epochs=4", "given as 1 too"),
+        ("--seed 1 --set seed=2", "given as 1 too"),
+        ("--image-size 8 --set image_size=16", "given as 8 too"),
+        ("--set lr=0.1 --set lr=0.2", "--set lr=0.2: lr is given as 0.1 too"),
+    ],
+)
+def test_contradictions_are_refused(line, message):
+    "The last one does not win in silence."
+    assert message in dcacn("fit", "digits", *line.split(), code=2).stderr
+
+
+def test_what_is_said_twice_alike_is_no_contradiction():
+    "A default value, such as that of --seed, is not given."
+    assert parse_settings(["epochs=4", "epochs=4"], epochs=4, n_clusters=None) == {"epochs": 4}
+    said = dcacn("fit", "digits", "--set", "seed=2", "--set", "epochs=0", code=2).stderr
+    assert "epochs must be >= 1" in said

@@ -83,10 +83,10 @@ def test_options_reach_the_settings():
     assert {name: config[name] for name in expected} == expected
 
 
-def test_set_comes_last():
-    "`--set` reaches every field and holds against an option; classes are counted only if n_clusters is not set."
-    twice = "--epochs 1 --set epochs=2 --set n_clusters=5 --run-dir knob"
-    result = machine("fit", "digits", "--limit", 40, "--batch-size", 20, *TINY, *twice.split())
+def test_set_reaches_every_field():
+    "Classes are counted only if n_clusters is not set."
+    fields = "--set epochs=2 --set n_clusters=5 --run-dir knob"
+    result = machine("fit", "digits", "--limit", 40, "--batch-size", 20, *TINY, *fields.split())
     config = settings_of("knob")
     assert (config["epochs"], config["n_clusters"]) == (2, 5) and len(result["cluster_sizes"]) == 5
 

@@ -283,3 +283,11 @@ def test_a_real_folder(own_cache):
     assert images.images.shape[1:] == (3, 32, 32) and len(images.class_names) == 10
     again = load(os.environ["DCACN_DEV_CIFAR"])
     assert torch.equal(again.images, images.images) and len(list(own_cache.glob("*.npy"))) == 1
+
+
+def test_an_empty_name_is_not_the_current_folder(tmp_path, monkeypatch):
+    class_tree(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert len(load(".")) == 6
+    with pytest.raises(ValueError, match="source must name a folder, got ''"):
+        load("")

@@ -65,7 +65,7 @@ def test_what_is_in_use_or_was_used_lately_stays(filled):
     entry = next(entry for entry in kept_entries() if entry.kind == "features" and entry.size)
     with lock(entry.path / ".lock"):
         removed, busy = clear([entry])
-        assert removed == [] and busy == [entry] and (entry.path / "features.npy").exists()
+        assert removed == [] and busy == {entry: "in use"} and (entry.path / "features.npy").exists()
 
 
 def test_a_use_makes_an_entry_young_again(filled):

@@ -216,3 +216,15 @@ def test_a_lock_that_is_a_link_is_not_followed(opened, tmp_path):
 def test_what_is_not_a_path_names_its_argument(wrong):
     with pytest.raises(TypeError, match=rf"folder must be a path, got {re.escape(repr(wrong))}"):
         load_run(wrong)
+
+
+def test_a_folder_in_the_home_and_one_without_a_name(opened, tmp_path, monkeypatch):
+    "`~` is the home folder, to write and to read; an empty name is not the current folder."
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    opened("~/run").close()
+    assert read_about("~/run")["method"] == "dcacn" and not (tmp_path / "~").exists()
+    assert (tmp_path / "home" / "run" / "config.json").exists()
+    with pytest.raises(ValueError, match="run_dir must name a folder, got ''"):
+        opened("")
+    assert {path.name for path in tmp_path.iterdir()} == {"home"}
