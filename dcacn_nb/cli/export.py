@@ -51,7 +51,8 @@ def export(
 
     with checking():
         table = run_table(run_dir, encoder_weights, source)
-        _compare_with_run(table, run_dir)
+        if source is None and os.path.lexists(run_dir / "clusters.csv"):
+            _compare_with_run(table, run_dir, to)
         table = _chosen(table, only)
         export_clusters(table, to.value, target)
     say(f"{len(table):,} images in {table['group'].nunique()} clusters: {target}")
@@ -61,12 +62,12 @@ def export(
     answer({"output": target, "to": to.value, "n_images": len(table), "groups": sorted(set(table["group"].tolist()))})
 
 
-def _compare_with_run(table, run_dir: Path) -> None:
-    "Say what has changed among the files since the run, or how many of its images are listed."
+def _compare_with_run(table, run_dir: Path, to: o.ExportTo) -> None:
+    "Say how many of the run's images clusters.csv lists, and what has changed among files that are to be placed."
     count = (run_settings(run_dir)["protocol"] or {}).get("count")
     if type(count) is int and len(table) < count:
         complain(f"Note: {len(table):,} of the {count:,} images of the run are listed in {run_dir / 'clusters.csv'}")
-    elif "path" in table:
+    elif to in (o.ExportTo.copies, o.ExportTo.links):
         say_changes(_Files(table["path"]), run_dir)
 
 
@@ -119,12 +120,12 @@ def _table_of_files(run_dir: Path, n_clusters: int):
     rows = _rows(file)
     index = _numbers(file, rows, "index", int, 2**62) if "index" in rows[0] else list(range(len(rows)))
     if len(set(index)) < len(index):
-        raise ValueError(f"{file}: index must be another number in each row, got {len(index) - len(set(index))} twice")
+        raise ValueError(f"{file}: index must not repeat, got {len(index) - len(set(index))} that do")
     columns = {
         "index": index,
         "path": [from_csv_cell(row["path"]) for row in rows],
         "cluster": _numbers(file, rows, "cluster", int, n_clusters - 1),
-        "confidence": _numbers(file, rows, "confidence", float, 1.001),
+        "confidence": _numbers(file, rows, "confidence", float, 1),
     }
     return pd.DataFrame(columns)
 
@@ -136,7 +137,7 @@ def _rows(file: Path) -> "list[dict[str, str]]":
             reader = csv.DictReader(text, restkey="beyond")
             rows, columns = list(reader), list(reader.fieldnames or [])
     except csv.Error as error:
-        raise ValueError(f"{file} is no table of clusters: {error}") from error
+        raise ValueError(f"{file} is not a table of clusters: {error}") from error
     if not {"path", "cluster", "confidence"} <= set(columns):
         raise ValueError(f"{file} must have the columns path, cluster and confidence, it has {columns}")
     if not rows:
@@ -155,7 +156,7 @@ def _numbers(file: Path, rows: "list[dict[str, str]]", column: str, kind: type, 
             value = kind(row[column])
         except ValueError:
             value = -1
-        if not 0 <= value <= high:
+        if not 0 <= value <= high + 1e-3 * (kind is float):  # a rounded 1 may be a little more
             wanted = f"a {'whole ' * (kind is int)}number from 0 to {high:g}"
             raise ValueError(f"{file}: {column} of image {number} must be {wanted}, got {row[column]!r}")
         values.append(value)

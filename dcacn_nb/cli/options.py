@@ -127,8 +127,9 @@ def new_file(text: "str | Path") -> Path:
 
 def _check_length(name: str, longest: int) -> None:
     "Refuse a name that no disk takes."
-    if (length := len(os.fsencode(name))) > longest:
-        raise BadParameter(f"{name[:20]}… is a name of {length} bytes; at most {longest} are possible")
+    if (length := len(name if os.name == "nt" else os.fsencode(name))) > longest:
+        unit = "letters" if os.name == "nt" else "bytes"
+        raise BadParameter(f"{name[:20]}… is a name of {length} {unit}; at most {longest} are possible")
 
 
 def source(text: str) -> str:

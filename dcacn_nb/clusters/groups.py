@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dcacn_nb.core.files import atomic_write, read_regular
+from dcacn_nb.core.files import atomic_write, read_regular, user_path
 
 LONGEST = 60  # characters of a name
 MAX_UNDO = 1000  # edits that can be undone
@@ -335,7 +335,7 @@ class GroupingFile:
         self,
         folder: "str | Path",  # of the run; may not exist yet
     ):
-        self.path = Path(folder) / FILE
+        self.path = user_path(folder) / FILE
         self._known: bytes | None = None  # what was last read or written
         self._rest, self._sound = {}, True
 

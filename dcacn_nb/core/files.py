@@ -24,7 +24,8 @@ except ImportError:  # on Windows, where nobody can delete an open file
 log = logger(__name__)
 
 MAX_JSON = 64 * 2**20  # bytes of a JSON file, at most
-_OURS = re.compile(r"\..+\.[a-z0-9_]{8}\.tmp")  # names of temporary files of `atomic_write`
+_RANDOM = r"(?!\d{8}\.)[a-z0-9_]{8}"  # as `mkstemp` makes it; not a date, which a person may have written
+_OURS = re.compile(rf"\..+\.{_RANDOM}\.tmp")  # names of temporary files of `atomic_write`
 _KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a named pipe",
@@ -129,7 +130,7 @@ def atomic_write(
     "Write `data` to `path` so that a crash at any instant leaves the old file or the new one, never a part."
     path = Path(path)
     _make_parent(path, None if home is None else Path(home))
-    if home is None:  # a file by itself: nobody else sweeps where it is
+    if home is None and fcntl is not None:  # a file by itself: nobody else sweeps where it is
         sweep(path.parent, path.name)
     descriptor, temporary = _temporary(path)
     try:
@@ -195,7 +196,7 @@ def sweep(
     of: str = "",  # the name of the one file whose temporary files are meant; empty: of all
 ) -> "list[Path]":  # what was deleted
     "Delete temporary files that `atomic_write` left when its process was killed, and no others."
-    ours = re.compile(rf"\.{re.escape(of)}\.[a-z0-9_]{{8}}\.tmp") if of else _OURS
+    ours = re.compile(rf"\.{re.escape(of)}\.{_RANDOM}\.tmp") if of else _OURS
     try:
         names = [name for name in os.listdir(folder) if ours.fullmatch(name)]
     except OSError:

@@ -9,13 +9,14 @@ from dcacn_nb.core.files import open_regular
 from dcacn_nb.data.tree import in_order
 
 MANY = 100_000  # files; of more, only the first are noted, and the number of all
+CHECKED = 5_000  # files, the first, that are read at their ends; of the others sizes alone are noted
 END = 4096  # bytes at the start and at the end of a file that count for its checksum
 
 
 def picture_record(
     images: Any,  # an ImageSet or a FeatureSet
 ) -> "dict | None":  # plain values for a JSON file; None: the images are not files
-    "Names of the files of a set, relative to the folder of all, each with its size and a checksum of its ends."
+    "Names of the files of a set, relative to the folder of all, with sizes, and checksums of their ends for the first."
     if not getattr(images, "paths", None):
         return None
     paths = [os.path.abspath(path) for path in images.paths]
@@ -24,8 +25,18 @@ def picture_record(
         names = [os.path.relpath(path, root).replace(os.sep, "/") for path in paths]
     except ValueError:  # on several drives
         root, names = "", paths
-    files = {name: _size_and_ends(path) for name, path in list(zip(names, paths))[:MANY]}
+    noted = list(zip(names, paths))[:MANY]
+    files: dict[str, Any] = {name: _size_and_ends(path) for name, path in noted[:CHECKED]}
+    files |= {name: _size(path) for name, path in noted[CHECKED:]}
     return {"root": root, "count": len(paths), "files": files}
+
+
+def _size(path: str) -> int:
+    "Bytes of a file; -1 if it is gone."
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return -1
 
 
 def _size_and_ends(path: str) -> "list[int]":
@@ -40,9 +51,16 @@ def _size_and_ends(path: str) -> "list[int]":
         return [-1, 0]
 
 
-def _differs(old: object, new: "list[int]") -> bool:
-    "Whether a file has changed; a record of an earlier release has sizes alone."
-    return old != (new if isinstance(old, list) else new[0])
+def _differs(old: Any, new: Any) -> bool:
+    "Whether a file has changed; of two notes of which one is a size alone, sizes are compared."
+    if isinstance(old, list) and isinstance(new, list):
+        return old != new
+    return _bytes(old) != _bytes(new)
+
+
+def _bytes(note: Any) -> Any:
+    "The size in a note; -1: the file is gone."
+    return note[0] if isinstance(note, list) and note else note
 
 
 @dataclass(frozen=True)
@@ -78,7 +96,7 @@ def picture_changes(
     old = before.get("files") if isinstance(before, dict) else None
     if now is None or not isinstance(old, dict):
         return None
-    new = now["files"]
+    new = {name: note for name, note in now["files"].items() if _bytes(note) != -1 or _bytes(old.get(name)) == -1}
     added = _up_to_end([name for name in new if name not in old], before, old)
     removed = _up_to_end([name for name in old if name not in new], now, new)
     changed = [name for name in new if name in old and _differs(old[name], new[name])]

@@ -10,6 +10,7 @@ from dcacn_nb.data.image_file import ROOM, AnImage, open_image, orientation, rea
 FAINT = 224  # on white, a picture that is nowhere darker cannot be seen
 LARGE = 2**24  # px; a larger picture is converted band by band, so that memory holds it once
 DEPTHS = (255, 1023, 4095, 16383, 65535)  # what white can be in 16 bits: cameras and scanners use 8 to 16 of them
+HOT = 16  # pixels of an image whose value may be that of no light
 LONGEST = 16  # times the shorter side: what is beyond is cut off before a picture is resized to a square
 _TURN = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -40,13 +41,13 @@ def is_deep(image: Image.Image) -> bool:
 def brightest(
     image: Image.Image,  # for which `is_deep`
 ) -> int:
-    "The largest value of an image, but for one pixel in a thousand: hot pixels of a camera say nothing of its bits."
+    "The largest value of an image, but for a few pixels: hot ones of a camera say nothing of its bits."
     return max(_largest(np.asarray(band).reshape(-1)) for band in _bands(image, 1))
 
 
 def _largest(values: np.ndarray) -> int:
-    "The largest value after the thousandth part that is larger still."
-    place = len(values) - 1 - len(values) // 1000
+    "The largest value but for one pixel in a thousand, and at most `HOT`: more are a signal, such as stars."
+    place = len(values) - 1 - min(len(values) // 1000, HOT)
     return int(np.partition(values, place)[place])
 
 
@@ -64,7 +65,10 @@ def to_8bit(
 ) -> Image.Image:  # mode "L" or "RGB"
     "One 8-bit picture: 16 bit scaled by the bits in use, float by 0..1, transparency composited so that it is seen."
     image.load()
-    white = white_for(max(used(), brightest(image))) if is_deep(image) else 0
+    found = brightest(image) if is_deep(image) else 0
+    if found > DEPTHS[-1]:
+        raise ValueError(f"values must be in 0..{DEPTHS[-1]}, found up to {found}")
+    white = white_for(max(used(), found)) if is_deep(image) else 0
     if image.width * image.height <= LARGE:
         return _convert(image, white)
     shrink = max(1, min(image.size) // (2 * least)) if least else 1

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from dcacn_nb.core.events import EpochDone, Evaluated, Event, HeadSet, RunFinished, RunStarted, SnapshotTaken, StepDone
-from dcacn_nb.core.files import read_json
+from dcacn_nb.core.files import read_json, user_path
 from dcacn_nb.core.text import logger
 from dcacn_nb.runs.log import read_chosen
 from dcacn_nb.runs.thinned import ThinnedList
@@ -121,7 +121,7 @@ def cluster_names(
     folder: "str | Path",  # a run folder, or its events.jsonl
 ) -> "dict[int, str]":  # cluster -> name; empty if none has one
     'The names in a run\'s clusters.json, which looks like {"names": {"0": "cats"}}.'
-    path = Path(folder)
+    path = user_path(folder)
     path = (path.parent if path.suffix == ".jsonl" else path) / "clusters.json"
     try:
         names = read_json(path)["names"]

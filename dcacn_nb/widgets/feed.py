@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from dcacn_nb.core.events import EpochDone, Evaluated, Event, HeadSet, RunFinished, RunStarted, SnapshotTaken, StepDone
+from dcacn_nb.core.files import user_path
 from dcacn_nb.core.locks import is_held
 from dcacn_nb.core.text import logger
 from dcacn_nb.runs.log import watch
@@ -115,7 +116,7 @@ class Follower:
         failed: "Callable[[Exception], None] | None" = None,  # called if the log cannot be read any further
         lost: "Callable[[bool], None] | None" = None,  # called if no process holds the run any more, or one does again
     ):
-        self.folder, self.error, self._failed, self._changed = Path(folder), None, failed, lost
+        self.folder, self.error, self._failed, self._changed = user_path(folder), None, failed, lost
         self.lost = False  # whether no process holds the run, though it has not ended
         self._events, self._looked = 0, (0.0, -1)
         self._closed = threading.Event()

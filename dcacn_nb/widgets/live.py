@@ -124,7 +124,7 @@ class LiveWidget(anywidget.AnyWidget):
         self._handles: list = []  # the outputs below them, which hold the picture
         self._held, self._waits, self._picture_due = False, False, 0.0
         folder = folder if folder is not None else getattr(run, "folder", None)
-        self.run, self.folder = run, None if folder is None else Path(folder)
+        self.run, self.folder = run, None if folder is None else user_path(folder)
         self._ended, self._settling = False, threading.Lock()
         self._owns_history, self.history = history is None, history or History()
         self.follower: Follower | None = None

@@ -159,7 +159,7 @@ def test_what_a_spreadsheet_adds_does_not_move_the_columns(run, table):
         (lambda lines: [lines[0], changed(lines, cluster="0.5")], "cluster of image 1 must be"),
         (lambda lines: [lines[0], changed(lines, confidence="nan")], "confidence of image 1 must be a number"),
         (lambda lines: ["cluster,confidence", "0,1"], "must have the columns path"),
-        (lambda lines: [f"index,{lines[0]}", f"5,{lines[1]}", f"5,{lines[2]}"], "index must be another number"),
+        (lambda lines: [f"index,{lines[0]}", f"5,{lines[1]}", f"5,{lines[2]}"], "index must not repeat"),
     ],
 )
 def test_a_damaged_table_is_named(run, table, change, message):

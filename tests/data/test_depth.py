@@ -10,6 +10,7 @@ from pictures import load, noise, save
 from PIL import Image
 
 from dcacn_nb.data.depth import deep_colours, few_levels
+from dcacn_nb.data.image_file import UnreadableImage
 from dcacn_nb.data.listing import Listing
 from dcacn_nb.data.pixels import read_image, white_for
 from dcacn_nb.encoders import embed
@@ -65,6 +66,23 @@ def test_hot_pixels_do_not_darken_a_folder(tmp_path, caplog, read):
     assert abs(means - 119).max() < 8 and "only 12 are in use" in caplog.text
     if read == "load":
         assert found.images[0, 0, 3, 4] == 255
+
+
+def test_a_few_bright_spots_are_a_signal(tmp_path):
+    "Stars, or cells that shine: more pixels than a camera has hot ones."
+    sky = np.full((200, 200), 150, np.uint16)
+    sky[:6, :4], sky[20, :8] = 20000, 40000
+    save(tmp_path / "x" / "sky.png", sky)
+    found = load(tmp_path / "x").images[0, 0]
+    assert found[100, 100] == 1 and 70 < found[0, 0] < 90 and 140 < found[20, 0] < 170
+
+
+def test_more_than_16_bits_are_refused(tmp_path):
+    path = tmp_path / "x" / "wide.tif"
+    path.parent.mkdir()
+    Image.fromarray(np.linspace(0, 500_000, 2500).reshape(50, 50).astype(np.int32)).save(path)
+    with pytest.raises(UnreadableImage, match="values must be in 0..65535, found up to"):
+        read_image(path)
 
 
 def test_what_counts_as_white():

@@ -1,5 +1,7 @@
 "Which pictures: what is noted of the files of a set, and what is said when they changed."
 
+from types import SimpleNamespace
+
 import pytest
 from pictures import class_tree, load, noise, save
 
@@ -52,6 +54,10 @@ def test_files_of_one_size_that_were_exchanged_have_changed(tmp_path):
     assert picture_changes(before, after).changed == ["ant/0.bmp", "bee/0.bmp"]
     sizes = before | {"files": {name: size for name, (size, _) in before["files"].items()}}
     assert not picture_changes(sizes, after)
+    one.rename(tmp_path / "kept.bmp")
+    gone = picture_changes(before, picture_record(SimpleNamespace(paths=load(root).paths + [str(one)])))
+    assert gone.removed == ["ant/0.bmp"] and gone.changed == ["bee/0.bmp"]
+    (tmp_path / "kept.bmp").rename(one)
     two.write_bytes(two.read_bytes() + b"\0")
     assert picture_changes(
         sizes,
