@@ -71,7 +71,7 @@ def parse_settings(
         name, _, text = pair.partition("=")
         check_in("setting", name, list(defaults))
         settings[name] = parse_value(name, text, defaults[name])
-        if known.setdefault(name, settings[name]) != settings[name]:
+        if known.get(name, settings[name]) != settings[name]:
             raise ValueError(f"--set {pair}: {name} is given as {known[name]} too; give it once")
     return settings
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-TINY, HUGE = 1e-10, 1e15  # of the largest feature: float32 holds sums of squares, and lengths are above 1e-12
+TINY, HUGE = 1e-21, 1e15  # of the largest feature: float32 holds sums of squares, though of few digits near TINY
 
 
 def allowed_range(low, high, open_low=False) -> str:

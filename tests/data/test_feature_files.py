@@ -116,7 +116,7 @@ def no_memory(*args):
     [
         ({"features": np.full((5, 3), np.nan)}, "features must be finite, got NaN"),
         ({"features": np.ones((5, 3), int)}, r"features must be floating-point numbers, got int64; convert"),
-        ({"features": FEATURES * np.float32(1e20)}, r"between 1e-10 and 1e\+15 .*, got \d\.\d+e\+20 in row \d; divide"),
+        ({"features": FEATURES * np.float32(1e20)}, r"between 1e-21 and 1e\+15 .*, got \d\.\d+e\+20 in row \d; divide"),
         ({"features": FEATURES * np.float32(1e-42)}, r"got \d\.\d+e-42 in row \d; divide"),
         ({"features": FEATURES.astype(float) * 1e300}, r"got \d\.\d+e\+300 in row \d; divide"),
         ({"features": FEATURES, "paths": np.array([["p", "q"]] * 5)}, r"paths must name one file per row .*\(5, 2\)"),
