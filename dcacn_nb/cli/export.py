@@ -51,7 +51,7 @@ def export(
 
     with checking():
         table = run_table(run_dir, encoder_weights, source)
-        if source is None and os.path.lexists(run_dir / "clusters.csv"):
+        if _is_listed(run_dir, source):
             _compare_with_run(table, run_dir, to)
         table = _chosen(table, only)
         export_clusters(table, to.value, target)
@@ -60,6 +60,11 @@ def export(
         say(f"Labelling interface of the project: {target.with_suffix('.xml')}")
         say("Images are served by Label Studio's local files; its document root is the folder above them.")
     answer({"output": target, "to": to.value, "n_images": len(table), "groups": sorted(set(table["group"].tolist()))})
+
+
+def _is_listed(run_dir: Path, source: "str | None") -> bool:
+    "Whether the clusters are those of clusters.csv; else they are computed again."
+    return source is None and os.path.lexists(run_dir / "clusters.csv")
 
 
 def _compare_with_run(table, run_dir: Path, to: o.ExportTo) -> None:
@@ -100,7 +105,7 @@ def run_table(
     "The clusters of a run's images, from its clusters.csv or else from its network, after all edits by hand."
     from dcacn_nb.clusters.groups import GroupingFile
 
-    listed = source is None and os.path.lexists(run_dir / "clusters.csv")
+    listed = _is_listed(run_dir, source)
     if listed:
         refuse_idle("clusters that are computed again, and the run has clusters.csv", "encoder_weights")
     n_clusters = run_settings(run_dir)["config"]["n_clusters"]

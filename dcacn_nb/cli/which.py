@@ -6,9 +6,9 @@ from pathlib import Path
 
 from dcacn_nb.cli.output import complain
 from dcacn_nb.cli.reading import run_settings
+from dcacn_nb.core.files import read_json
 
 NOTE = "pictures.json"  # names, sizes and checksums of the files, in the run folder
-_LARGEST = 2**26  # bytes; a longer note is not one of ours
 
 
 def pictures_note(
@@ -46,8 +46,8 @@ def say_changes(
 def _read_note(path: Path) -> object:
     "What a note holds; None if it is absent or damaged, which costs the comparison, not the command."
     try:
-        return json.loads(path.read_text("utf-8")) if path.is_file() and path.stat().st_size < _LARGEST else None
-    except (OSError, ValueError, RecursionError):
+        return read_json(path)
+    except (OSError, ValueError):
         return None
 
 

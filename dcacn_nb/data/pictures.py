@@ -39,8 +39,8 @@ def _size(path: str) -> int:
         return -1
 
 
-def _size_and_ends(path: str) -> "list[int]":
-    "Bytes of a file, and a checksum of its first and last ones; -1 and 0 if it cannot be read."
+def _size_and_ends(path: str) -> "list[int] | int":
+    "Bytes of a file, and a checksum of its first and last ones; -1 if it cannot be read."
     try:
         with open_regular(path) as file:
             size = os.fstat(file.fileno()).st_size
@@ -48,7 +48,7 @@ def _size_and_ends(path: str) -> "list[int]":
             file.seek(max(END, size - END))
             return [size, zlib.crc32(ends + file.read(END))]
     except OSError:
-        return [-1, 0]
+        return -1
 
 
 def _differs(old: Any, new: Any) -> bool:
